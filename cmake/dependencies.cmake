@@ -1,0 +1,13 @@
+# Every dependency and why it is here: docs/dependencies.md. All but the Rust crates come from Debian.
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(prometheus-cpp REQUIRED COMPONENTS core)
+find_package(Boost 1.74 REQUIRED)
+find_package(GTest REQUIRED)
+if(NOT TARGET Boost::headers)
+  add_library(Boost::headers ALIAS Boost::boost)
+endif()
+include(rust)

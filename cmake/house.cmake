@@ -1,0 +1,48 @@
+# house_library(base DEPS ...): src/base/*.cc becomes a static library, src/base/*_test.cc one test program.
+# Files are found by glob, so a test can't be forgotten in (or commented out of) a list.
+function(house_library name)
+  cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+    target_link_libraries(${name} PUBLIC ${arg_DEPS})
+  else()
+    add_library(${name} INTERFACE)
+    target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR}/src)
+    target_link_libraries(${name} INTERFACE ${arg_DEPS})
+  endif()
+  if(EXISTS ${CMAKE_SOURCE_DIR}/src/${name}/house.cmake)
+    include(${CMAKE_SOURCE_DIR}/src/${name}/house.cmake)  # per-file flags of that room
+  endif()
+  if(UMBEL_TESTS AND tests)
+    house_test(${name}_test SOURCES ${tests} DEPS ${name})
+  endif()
+endfunction()
+
+# house_test(name SOURCES ... DEPS ...): one GoogleTest program, one ctest entry.
+function(house_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES
+    ENVIRONMENT "UMBEL_SOURCE_DIR=${CMAKE_SOURCE_DIR}" TIMEOUT 1200)
+endfunction()
+
+# house_program(apps umbel DEPS ...): src/apps/*.cc becomes the program build/PRESET/umbel.
+function(house_program folder program)
+  cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  add_executable(${program} ${sources})
+  target_include_directories(${program} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(${program} PRIVATE ${arg_DEPS})
+  set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+endfunction()
+enable_testing()

@@ -1,0 +1,59 @@
+// Adapter: one adapter resident in memory, ready to compute: terms per target, and the storage they point into.
+//
+// Built by a kind (adapters/registry.h) from a parsed PEFT folder; immutable afterwards; shared between threads as
+// shared_ptr<const Adapter>.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "adapters/targets.h"
+#include "adapters/term.h"
+#include "tensor/tensor.h"
+
+namespace umbel {
+
+class Adapter {
+ public:
+  explicit Adapter(int32_t targets) : linear_index_(targets, -1), norm_gain_(targets, nullptr) {}
+
+  // Null when this adapter leaves the target as the base has it.
+  const LinearTerms* linear(int32_t target) const {
+    return linear_index_[target] < 0 ? nullptr : &linear_terms_[linear_index_[target]];
+  }
+  const EmbeddingTerms* embedding() const { return has_embedding_ ? &embedding_ : nullptr; }
+  const float* norm_gain(int32_t target) const { return norm_gain_[target]; }
+
+  // Scheduler weight of one row: the largest number of scale terms at any target, at least 1 (FLoRA of rank r: r).
+  int32_t cost() const { return cost_; }
+  size_t bytes() const { return bytes_; }
+
+  // Building (one thread, before it is shared).
+  LinearTerms& add_linear(int32_t target);
+  EmbeddingTerms& add_embedding();
+  void set_norm_gain(int32_t target, const float* gain) { norm_gain_[target] = gain; }
+  // Keeps the tensor alive as long as the adapter; returns its data.
+  float* keep_f32(Tensor tensor);
+  const void* keep(Tensor tensor);
+  const kernels::FrozenMatrix* keep(kernels::FrozenMatrix matrix);
+  // Keeps something shared with other adapters (VeRA projections) alive.
+  void keep_shared(std::shared_ptr<const void> shared) { shared_.push_back(std::move(shared)); }
+  // Computes cost and bytes; call last.
+  void finish();
+
+ private:
+  std::vector<int32_t> linear_index_;
+  std::vector<LinearTerms> linear_terms_;
+  EmbeddingTerms embedding_;
+  bool has_embedding_ = false;
+  std::vector<const float*> norm_gain_;
+  std::vector<Tensor> tensors_;
+  std::vector<std::unique_ptr<kernels::FrozenMatrix>> matrices_;
+  std::vector<std::shared_ptr<const void>> shared_;
+  int32_t cost_ = 1;
+  size_t bytes_ = 0;
+};
+
+}  // namespace umbel

@@ -1,0 +1,22 @@
+// Segments: the rows of one step grouped by adapter, made once per step and shared by all layers.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "adapters/adapter.h"
+
+namespace umbel {
+
+// Rows [row_begin, row_begin + row_count) use this adapter; null = the base alone. The adapter outlives the step.
+struct Segment {
+  int32_t row_begin = 0;
+  int32_t row_count = 0;
+  const Adapter* adapter = nullptr;
+};
+
+// Non-empty segments in row order that cover all rows without gaps.
+using Segments = std::span<const Segment>;
+
+}  // namespace umbel

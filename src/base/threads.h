@@ -1,0 +1,54 @@
+// ThreadPool: a fixed set of compute threads that run one parallel loop at a time, for the kernels below the engine.
+//
+// The caller takes part in its loop. Tasks are handed out one by one from an atomic counter, so a busy neighbour on one
+// core costs its share and no more; idle workers sleep in the kernel (futex) after a short spin. Which thread runs which
+// task is unspecified: a kernel's result must not depend on it (batch invariance, ARCHITECTURE.md).
+//
+// Threads: parallel_for may be called by one thread at a time (the engine's owner, or a trainer); it is not reentrant.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace umbel {
+
+class ThreadPool {
+ public:
+  // threads >= 1 counts the calling thread: ThreadPool(1) runs everything inline.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(task, worker) for every task in [0, tasks); worker in [0, threads()) names a private scratch slot.
+  // Returns when all are done. Allocates nothing. body must not throw.
+  template <typename Body>
+  void parallel_for(int64_t tasks, const Body& body) {
+    run(tasks, [](const void* context, int64_t task, int worker) { (*static_cast<const Body*>(context))(task, worker); },
+        &body);
+  }
+
+ private:
+  using Call = void (*)(const void*, int64_t, int);
+  void run(int64_t tasks, Call call, const void* context);
+  void drain(int worker);
+  void worker_main(int worker);
+
+  std::vector<std::thread> workers_;
+  Call call_ = nullptr;
+  const void* context_ = nullptr;
+  int64_t tasks_ = 0;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<int> running_{0};         // workers still inside the current loop
+  alignas(64) std::atomic<uint32_t> generation_{0};  // one step per loop; workers wait on it
+  std::atomic<bool> stop_{false};
+};
+
+// The number of CPUs that this process may really use (affinity and cgroup quota), at least 1.
+int usable_cpus();
+
+}  // namespace umbel

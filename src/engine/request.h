@@ -1,0 +1,43 @@
+// Request: what is asked of the engine, in numbers; no words below this door.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "store/library.h"
+
+namespace umbel {
+
+using RequestId = uint64_t;
+
+struct SamplingParams {
+  float temperature = 0.0f;   // 0 = greedy
+  int32_t top_k = 0;          // 0 = off
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float typical_p = 1.0f;
+  float repetition_penalty = 1.0f;  // over prompt and answer (Keskar et al. 2019, as transformers)
+  float presence_penalty = 0.0f;    // over the answer (OpenAI)
+  float frequency_penalty = 0.0f;   // over the answer (OpenAI)
+  std::vector<std::pair<int32_t, float>> logit_bias;
+  uint64_t seed = 0;          // the token at step t is a pure function of (seed, t, logits), whatever the batch
+};
+
+struct Request {
+  std::vector<int32_t> prompt;        // at least one token
+  AdapterRef adapter;                 // null = base
+  SamplingParams sampling;
+  int32_t max_tokens = 16;            // 0 with prompt_logprobs: score only
+  int32_t min_tokens = 0;             // EOS and stop ids have no chance before
+  bool ignore_eos = false;
+  std::vector<int32_t> eos_ids;       // end with FinishReason::kEos
+  std::vector<int32_t> stop_ids;      // end with FinishReason::kStop
+  int32_t logprobs = -1;              // -1 none; n >= 0: the chosen token's and the n best
+  int32_t prompt_logprobs = -1;       // same for prompt positions (from the second token on)
+  std::optional<Duration> deadline;   // from submission
+};
+
+}  // namespace umbel

@@ -1,0 +1,47 @@
+// Which instructions and which arithmetic this process uses: decided once at start, printed, forceable (house habit 7).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace umbel::kernels {
+
+// Instruction sets in rising order; each has its own leaf file cpu/target_*.cc.
+enum class Isa { kGeneric, kAvx2, kAvx512, kAmx };
+// How a product with 16-bit weights is computed. f32 weights are always kF32Fma. One per process, the same for every M.
+//   kF32Fma   weights widened to f32, f32 fused multiply-add, k ascending
+//   kBf16Dot  activations rounded to bf16 once, VDPBF16PS over pairs of k ascending (AVX512-BF16)
+//   kAmxBf16  activations rounded to bf16 once, TDPBF16PS tiles (AMX)
+enum class Arithmetic { kF32Fma, kBf16Dot, kAmxBf16 };
+
+std::string_view isa_name(Isa isa);                // "generic", "avx2", "avx512", "amx"
+std::string_view arithmetic_name(Arithmetic kind);  // "f32-fma", "bf16-dot", "amx-bf16"
+
+struct Choice {
+  Isa isa = Isa::kGeneric;
+  Arithmetic arithmetic = Arithmetic::kF32Fma;
+  std::string reason;  // "measured: bf16-dot 610 GFLOP/s, f32-fma 305 GFLOP/s", "forced by --isa", "stored ..."
+};
+
+struct ChoiceOptions {
+  std::string isa = "auto";         // "auto" or an isa_name
+  std::string arithmetic = "auto";  // "auto" or an arithmetic_name
+  // Folder where a measured choice is stored per machine and read back ("" = do not store). Default: the user's cache
+  // folder, umbel/.
+  std::string cache_dir;
+};
+
+// What this machine and its kernel can really run (AMX includes asking for permission), in rising order.
+std::vector<Isa> available_isas();
+std::vector<Arithmetic> available_arithmetics(Isa isa);
+
+// The user's cache folder for umbel ($XDG_CACHE_HOME or ~/.cache, plus /umbel).
+std::string default_cache_dir();
+
+// kInvalidArgument for an unknown name, kUnsupported for one that this machine can't run (the message lists what it can).
+Result<Choice> choose(const ChoiceOptions& options);
+
+}  // namespace umbel::kernels

@@ -1,0 +1,51 @@
+// ChatTemplate: a Hugging Face chat template (Jinja) rendered by minijinja with the functions that transformers gives it:
+// raise_exception, strftime_now, tojson, loop controls, {% generation %} spans. trim_blocks and lstrip_blocks are on.
+//
+// Immutable after load; any thread.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "io/json.h"
+
+namespace umbel {
+
+struct ChatInput {
+  Json messages;                     // array of {role, content, ...}
+  Json tools = nullptr;              // array or null
+  Json documents = nullptr;          // array or null
+  bool add_generation_prompt = true;
+  Json extra = Json::object();       // chat_template_kwargs: extra variables
+  std::optional<int64_t> now;        // seconds since the epoch for strftime_now; the real time when absent
+};
+
+struct ChatText {
+  std::string text;
+  // Byte ranges of text that {% generation %} blocks produced.
+  struct Span {
+    size_t begin;
+    size_t end;
+  };
+  std::vector<Span> generation;
+};
+
+class ChatTemplate {
+ public:
+  // chat_template.jinja in dir wins over tokenizer_config.json's chat_template (string, or list of {name, template}:
+  // "default", and "tool_use" when tools are given). kNotFound when there is none.
+  static Result<std::shared_ptr<const ChatTemplate>> load(const Path& dir);
+  // special_tokens: {"bos_token": ..., "eos_token": ...} as strings.
+  static Result<std::shared_ptr<const ChatTemplate>> from_source(std::string source, Json special_tokens);
+  virtual ~ChatTemplate() = default;
+
+  // A raise_exception or a template failure is kInvalidArgument with the template's own words.
+  virtual Result<ChatText> render(const ChatInput& input) const = 0;
+  virtual const std::string& source() const = 0;
+};
+
+}  // namespace umbel

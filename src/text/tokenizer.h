@@ -1,0 +1,51 @@
+// Tokenizer: text to ids and back, by the Hugging Face tokenizers crate (text/rust) behind a C ABI.
+//
+// Immutable after load; any thread may call any method.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "io/file.h"
+
+namespace umbel {
+
+using TokenId = int32_t;
+
+struct TokenSpan {
+  TokenId id;
+  // Byte range in the input text.
+  size_t begin;
+  size_t end;
+};
+
+class Tokenizer {
+ public:
+  // DIR/tokenizer.json with DIR/tokenizer_config.json (BOS/EOS rules) beside it. A folder without tokenizer.json is
+  // kNotFound with the remedy.
+  static Result<std::shared_ptr<const Tokenizer>> load(const Path& dir);
+  // From the text of a tokenizer.json alone.
+  static Result<std::shared_ptr<const Tokenizer>> from_json(std::string_view tokenizer_json);
+  virtual ~Tokenizer() = default;
+
+  // add_special: what the checkpoint's post-processor and add_bos_token/add_eos_token say (BOS at most once).
+  virtual Result<std::vector<TokenId>> encode(std::string_view text, bool add_special) const = 0;
+  virtual Result<std::vector<TokenSpan>> encode_spans(std::string_view text, bool add_special) const = 0;
+  // Ids outside the vocabulary are kInvalidArgument.
+  virtual Result<std::string> decode(std::span<const TokenId> ids, bool skip_special) const = 0;
+  // The vocabulary entry as it is written in the file; nullopt outside the vocabulary.
+  virtual std::optional<std::string> token(TokenId id) const = 0;
+  virtual std::optional<TokenId> id_of(std::string_view token) const = 0;
+  virtual bool is_special(TokenId id) const = 0;
+  virtual size_t vocab_size() const = 0;  // added tokens included
+  virtual std::optional<TokenId> bos() const = 0;
+  virtual std::optional<TokenId> eos() const = 0;
+};
+
+}  // namespace umbel
