@@ -1,0 +1,30 @@
+# Debian 12 packages that umbel is built and tested with; sourced by the other scripts. Why each is here: docs/dependencies.md.
+UMBEL_PACKAGES_BUILD="g++ cmake ninja-build git ca-certificates pkg-config
+  libboost1.81-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libyaml-cpp-dev prometheus-cpp-dev
+  libcurl4-openssl-dev libssl-dev libsqlite3-dev libgtest-dev libgmock-dev"
+UMBEL_PACKAGES_TEST="clang-16 libclang-rt-16-dev python3 python3-venv curl"
+UMBEL_PACKAGES_RUST="rustc-web cargo-web"
+
+# install_packages NAME...: installs what is missing, and says so; needs root or sudo only then.
+install_packages() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  echo "installing: ${missing[*]}"
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "these Debian packages are missing, and there is no sudo: ${missing[*]}" >&2; return 2; }
+    as_root=(sudo)
+  fi
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# A Rust toolchain new enough for text/rust: an existing one, else Debian's.
+ensure_rust() {
+  export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+  command -v cargo >/dev/null && command -v rustc >/dev/null && return 0
+  install_packages $UMBEL_PACKAGES_RUST
+}

@@ -1,0 +1,20 @@
+// How a verb ends: 0, or one clear line on stderr and 2 when the world failed (bad flag, missing folder, port in use).
+#pragma once
+
+#include <cstdio>
+
+#include "base/status.h"
+
+namespace umbel::apps {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailed = 2;
+
+// Prints "umbel: MESSAGE" on one line and gives the exit status that belongs to it.
+inline int finish(const Status& status) {
+  if (status.ok()) return kExitOk;
+  std::fprintf(stderr, "umbel: %s\n", status.message().c_str());
+  return kExitFailed;
+}
+
+}  // namespace umbel::apps

@@ -1,0 +1,151 @@
+// umbel generate: one prompt streamed to the terminal, or a file of prompts with an adapter per row, all in one batch.
+#include <unistd.h>
+
+#include <cstdio>
+#include <deque>
+#include <fstream>
+#include <iostream>
+
+#include "apps/answer.h"
+#include "apps/exit.h"
+#include "apps/progress.h"
+#include "apps/verb.h"
+#include "io/json.h"
+
+namespace umbel::apps {
+namespace {
+
+constexpr const char* kFooter = R"(
+Examples:
+  umbel generate seedling --prompt "It was a dark night" --max-tokens 64
+  umbel generate seedling --adapter assets/adapters/shakespeare-lora-r4 --prompt "ROMEO:" --temperature 0.8 --seed 7
+  umbel generate seedling --adapters assets/adapters --batch rows.jsonl --json
+A row of rows.jsonl: {"prompt": "...", "adapter": "name or absent"}; answers come in the order of the rows.)";
+
+struct Flags {
+  ModelFlags model;
+  EngineFlags engine;
+  SamplingFlags sampling;
+  std::string adapter;
+  std::string prompt;
+  std::string batch;
+  bool json = false;
+};
+
+struct Row {
+  std::string prompt;
+  std::string adapter;
+};
+
+Json answer_json(const AnswerResult& answer, const std::string& adapter) {
+  return Json{{"text", answer.text},
+              {"token_ids", answer.token_ids},
+              {"finish_reason", finish_name(answer.finish)},
+              {"adapter", adapter},
+              {"prompt_tokens", answer.prompt_tokens},
+              {"generated_tokens", answer.token_ids.size()},
+              {"time_to_first_token_s", to_seconds(answer.times.first_token)},
+              {"time_s", to_seconds(answer.times.total)}};
+}
+
+Result<Row> parse_row(const std::string& line, const std::string& where, const std::string& default_adapter) {
+  ASSIGN_OR_RETURN(const Json json, parse_json(line, where));
+  if (!json.is_object()) return invalid_argument(where + ": a row is an object with \"prompt\"");
+  Row row;
+  auto prompt = json_field<std::string>(json, "prompt");
+  if (!prompt.ok()) return prompt.status().with_context(where);
+  row.prompt = *prompt;
+  auto adapter = json_field_or<std::string>(json, "adapter", default_adapter);
+  if (!adapter.ok()) return adapter.status().with_context(where);
+  row.adapter = *adapter;
+  return row;
+}
+
+Result<std::vector<Row>> read_rows(const std::string& path, const std::string& default_adapter) {
+  std::ifstream file(path);
+  if (!file) return not_found("--batch: cannot open \"" + path + "\"");
+  std::vector<Row> rows;
+  std::string line;
+  for (int number = 1; std::getline(file, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    ASSIGN_OR_RETURN(Row row, parse_row(line, path + ":" + std::to_string(number), default_adapter));
+    rows.push_back(std::move(row));
+  }
+  if (rows.empty()) return invalid_argument("--batch: \"" + path + "\" holds no rows");
+  return rows;
+}
+
+Result<std::shared_ptr<Stream>> submit(Workshop& shop, const Row& row, const SamplingFlags& sampling) {
+  ASSIGN_OR_RETURN(std::vector<TokenId> ids, shop.base.tokenizer->encode(row.prompt, /*add_special=*/true));
+  ASSIGN_OR_RETURN(Request request, make_request(shop, std::move(ids), row.adapter, sampling));
+  return shop.engine->submit(std::move(request));
+}
+
+Status run_one(Workshop& shop, const Flags& flags, const std::string& adapter) {
+  ASSIGN_OR_RETURN(auto stream, submit(shop, {flags.prompt, adapter}, flags.sampling));
+  const auto show = [](const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+  };
+  ASSIGN_OR_RETURN(const AnswerResult answer,
+                   read_answer(shop, *stream, flags.sampling.stop, flags.json ? nullptr : std::function(show)));
+  if (flags.json) {
+    std::cout << answer_json(answer, adapter).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+  } else {
+    std::cout << "\n";
+  }
+  return ok_status();
+}
+
+// Keeps the engine's queue filled, reads the answers in order.
+Status run_batch(Workshop& shop, const Flags& flags, const std::vector<Row>& rows) {
+  std::deque<std::shared_ptr<Stream>> streams;
+  const size_t ahead = static_cast<size_t>(shop.engine->limits().sequences_max) * 2;
+  size_t next = 0;
+  Progress progress("rows", rows.size());
+  for (size_t done = 0; done < rows.size(); ++done) {
+    for (; next < rows.size() && streams.size() < ahead; ++next) {
+      auto stream = submit(shop, rows[next], flags.sampling);
+      if (!stream.ok()) return stream.status().with_context("row " + std::to_string(next + 1));
+      streams.push_back(*stream);
+    }
+    auto answer = read_answer(shop, *streams.front(), flags.sampling.stop, nullptr);
+    if (!answer.ok()) return answer.status().with_context("row " + std::to_string(done + 1));
+    streams.pop_front();
+    std::cout << answer_json(*answer, rows[done].adapter).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+    progress.step();
+  }
+  return ok_status();
+}
+
+Status run_generate(Flags flags) {
+  if (flags.prompt.empty() == flags.batch.empty()) {
+    return invalid_argument("give one of --prompt TEXT (\"-\" reads it from standard input) and --batch FILE.jsonl");
+  }
+  if (flags.prompt == "-") flags.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+  ASSIGN_OR_RETURN(const std::string adapter, resolve_adapter_flag(flags.adapter, flags.engine));
+  std::vector<Row> rows;
+  if (!flags.batch.empty()) {
+    ASSIGN_OR_RETURN(rows, read_rows(flags.batch, adapter));
+  }
+  ASSIGN_OR_RETURN(Workshop shop, open_workshop(flags.model, flags.engine, /*watch=*/false));
+  return flags.batch.empty() ? run_one(shop, flags, adapter) : run_batch(shop, flags, rows);
+}
+
+}  // namespace
+
+void add_generate(CLI::App& program, Run& run) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = program.add_subcommand("generate", "answer one prompt, or a file of prompts with an adapter per row");
+  flags->model.declare(*verb);
+  flags->engine.declare(*verb);
+  flags->sampling.declare(*verb);
+  verb->add_option("--adapter", flags->adapter, "an adapter's folder, or its name inside --adapters");
+  verb->add_option("--prompt", flags->prompt, "the prompt; \"-\" reads it from standard input");
+  verb->add_option("--batch", flags->batch, "a JSONL file of prompts");
+  verb->add_flag("--json", flags->json, "one JSON object per answer");
+  verb->footer(kFooter);
+  verb->callback([flags, &run] { run = [flags] { return finish(run_generate(*flags)); }; });
+}
+
+}  // namespace umbel::apps
