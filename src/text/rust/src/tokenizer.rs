@@ -1,0 +1,283 @@
+//! tokenizer.json through the tokenizers crate, with the rules that transformers adds from tokenizer_config.json.
+
+use crate::abi::{guard, items, text, Bytes, Failure, Span, Spans};
+use serde_json::Value;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, PostProcessorWrapper};
+
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    special: std::collections::HashSet<u32>,
+}
+
+/// A special token as tokenizer_config.json writes it: a string or an AddedToken object.
+fn named_token(value: &Value) -> Option<AddedToken> {
+    if let Some(content) = value.as_str() {
+        return Some(AddedToken::from(content, true).normalized(false));
+    }
+    let content = value.get("content")?.as_str()?;
+    let flag = |name: &str, fallback: bool| value.get(name).and_then(Value::as_bool).unwrap_or(fallback);
+    Some(
+        AddedToken::from(content, flag("special", true))
+            .single_word(flag("single_word", false))
+            .lstrip(flag("lstrip", false))
+            .rstrip(flag("rstrip", false))
+            .normalized(flag("normalized", !flag("special", true))),
+    )
+}
+
+const NAMED: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// Tokens that the configuration names but tokenizer.json lacks, in the order in which transformers adds them.
+fn add_configured_tokens(inner: &mut tokenizers::Tokenizer, config: &Value) {
+    let mut listed: Vec<(u32, AddedToken)> = config
+        .get("added_tokens_decoder")
+        .and_then(Value::as_object)
+        .map(|object| {
+            object
+                .iter()
+                .filter_map(|(id, token)| Some((id.parse().ok()?, named_token_listed(token)?)))
+                .collect()
+        })
+        .unwrap_or_default();
+    listed.sort_by_key(|(id, _)| *id);
+    for (_, token) in listed {
+        if inner.token_to_id(&token.content).is_none() {
+            inner.add_tokens(&[token]);
+        }
+    }
+    let mut named: Vec<AddedToken> = NAMED.iter().filter_map(|name| named_token(config.get(name)?)).collect();
+    for list in ["additional_special_tokens", "extra_special_tokens"] {
+        if let Some(tokens) = config.get(list).and_then(Value::as_array) {
+            named.extend(tokens.iter().filter_map(named_token));
+        }
+    }
+    let known = inner.get_added_tokens_decoder();
+    for mut token in named {
+        // A token that tokenizer.json lists as special keeps the flags it has there.
+        if known.values().any(|old| old.content == token.content && old.special) {
+            continue;
+        }
+        token.special = true;
+        inner.add_special_tokens(&[token]);
+    }
+}
+
+/// An entry of added_tokens_decoder: unlike named tokens it is special only where it says so.
+fn named_token_listed(value: &Value) -> Option<AddedToken> {
+    let special = value.get("special").and_then(Value::as_bool).unwrap_or(false);
+    let mut token = named_token(value)?;
+    token.special = special;
+    Some(token)
+}
+
+/// transformers replaces the post-processor as soon as the configuration has add_bos_token or add_eos_token.
+fn apply_bos_eos_rules(
+    inner: &mut tokenizers::Tokenizer,
+    config: &Value,
+    bos: Option<(&str, u32)>,
+    eos: Option<(&str, u32)>,
+) -> Result<(), Failure> {
+    if config.get("add_bos_token").is_none() && config.get("add_eos_token").is_none() {
+        return Ok(());
+    }
+    let wanted = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let mut pieces: Vec<String> = Vec::new();
+    let mut special: Vec<(String, u32)> = Vec::new();
+    let mut add = |token: Option<(&str, u32)>, pieces: &mut Vec<String>| {
+        if let Some((content, id)) = token {
+            pieces.push(content.to_string());
+            if !special.iter().any(|(known, _)| known == content) {
+                special.push((content.to_string(), id));
+            }
+        }
+    };
+    add(bos.filter(|_| wanted("add_bos_token")), &mut pieces);
+    pieces.push("$A".to_string());
+    add(eos.filter(|_| wanted("add_eos_token")), &mut pieces);
+    let template = TemplateProcessing::builder()
+        .try_single(pieces)
+        .map_err(|error| Failure::invalid(format!("bos/eos rule: {error}")))?
+        .special_tokens(special)
+        .build()
+        .map_err(|error| Failure::invalid(format!("bos/eos rule: {error}")))?;
+    inner.with_post_processor(Some(PostProcessorWrapper::Template(template)));
+    Ok(())
+}
+
+impl Tokenizer {
+    pub fn new(json: &str, config: &str) -> Result<Self, Failure> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(json.as_bytes())
+            .map_err(|error| Failure::invalid(format!("tokenizer.json: {error}")))?;
+        // A serving program decides about truncation and padding itself.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| Failure::invalid(error.to_string()))?;
+        let config: Value = match config {
+            "" => Value::Null,
+            text => serde_json::from_str(text)
+                .map_err(|error| Failure::invalid(format!("tokenizer_config.json: {error}")))?,
+        };
+        add_configured_tokens(&mut inner, &config);
+        let find = |name: &str| {
+            let token = named_token(config.get(name)?)?;
+            let id = inner.token_to_id(&token.content)?;
+            Some((token.content, id))
+        };
+        let (bos, eos) = (find("bos_token"), find("eos_token"));
+        let pair = |token: &Option<(String, u32)>| token.as_ref().map(|(_, id)| *id);
+        let (bos_id, eos_id) = (pair(&bos), pair(&eos));
+        apply_bos_eos_rules(
+            &mut inner,
+            &config,
+            bos.as_ref().map(|(content, id)| (content.as_str(), *id)),
+            eos.as_ref().map(|(content, id)| (content.as_str(), *id)),
+        )?;
+        let special =
+            inner.get_added_tokens_decoder().iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+        Ok(Tokenizer { inner, bos: bos_id, eos: eos_id, special })
+    }
+
+    fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Span>, Failure> {
+        let encoding = self.inner.encode(text, add_special).map_err(|error| Failure::invalid(error.to_string()))?;
+        let mut spans: Vec<Span> = encoding
+            .get_ids()
+            .iter()
+            .zip(encoding.get_offsets())
+            .map(|(id, (begin, end))| Span { id: *id as i64, begin: *begin, end: *end })
+            .collect();
+        // A text that brings its own BOS keeps that one only.
+        if let (true, Some(bos)) = (add_special, self.bos) {
+            if spans.len() >= 2 && spans[0].id == bos as i64 && spans[0].end == 0 && spans[1].id == bos as i64 {
+                spans.remove(0);
+            }
+        }
+        Ok(spans)
+    }
+
+    fn decode(&self, ids: &[i32], skip_special: bool) -> Result<String, Failure> {
+        let mut plain: Vec<u32> = Vec::with_capacity(ids.len());
+        for id in ids {
+            let known = u32::try_from(*id).ok().filter(|id| self.inner.id_to_token(*id).is_some());
+            plain.push(known.ok_or_else(|| Failure::invalid(format!("token id {id} is outside the vocabulary")))?);
+        }
+        self.inner.decode(&plain, skip_special).map_err(|error| Failure::invalid(error.to_string()))
+    }
+}
+
+/// # Safety
+/// Pointers as `abi.h` says.
+#[no_mangle]
+pub unsafe extern "C" fn umbel_tokenizer_new(
+    json: *const u8,
+    json_size: usize,
+    config: *const u8,
+    config_size: usize,
+    out: *mut *mut Tokenizer,
+    error: *mut Bytes,
+) -> i32 {
+    guard(error, || {
+        let tokenizer = Tokenizer::new(
+            text(json, json_size, "tokenizer.json")?,
+            text(config, config_size, "tokenizer_config.json")?,
+        )?;
+        out.write(Box::into_raw(Box::new(tokenizer)));
+        Ok(())
+    })
+}
+
+/// # Safety
+/// `tokenizer` came from `umbel_tokenizer_new` and was not freed before.
+#[no_mangle]
+pub unsafe extern "C" fn umbel_tokenizer_free(tokenizer: *mut Tokenizer) {
+    guard(std::ptr::null_mut(), || {
+        drop(Box::from_raw(tokenizer));
+        Ok(())
+    });
+}
+
+/// # Safety
+/// Pointers as `abi.h` says.
+#[no_mangle]
+pub unsafe extern "C" fn umbel_tokenizer_encode(
+    tokenizer: &Tokenizer,
+    data: *const u8,
+    size: usize,
+    add_special: bool,
+    out: *mut Spans,
+    error: *mut Bytes,
+) -> i32 {
+    guard(error, || {
+        out.write(tokenizer.encode(text(data, size, "the text")?, add_special)?.into());
+        Ok(())
+    })
+}
+
+/// # Safety
+/// Pointers as `abi.h` says.
+#[no_mangle]
+pub unsafe extern "C" fn umbel_tokenizer_decode(
+    tokenizer: &Tokenizer,
+    ids: *const i32,
+    size: usize,
+    skip_special: bool,
+    out: *mut Bytes,
+    error: *mut Bytes,
+) -> i32 {
+    guard(error, || {
+        out.write(tokenizer.decode(items(ids, size), skip_special)?.into());
+        Ok(())
+    })
+}
+
+/// # Safety
+/// Pointers as `abi.h` says.
+#[no_mangle]
+pub unsafe extern "C" fn umbel_tokenizer_token(tokenizer: &Tokenizer, id: i32, out: *mut Bytes) -> i32 {
+    guard(std::ptr::null_mut(), || {
+        let token = u32::try_from(id).ok().and_then(|id| tokenizer.inner.id_to_token(id));
+        out.write(token.ok_or_else(|| Failure::invalid("outside the vocabulary"))?.into());
+        Ok(())
+    })
+}
+
+/// # Safety
+/// Pointers as `abi.h` says.
+#[no_mangle]
+pub unsafe extern "C" fn umbel_tokenizer_id_of(tokenizer: &Tokenizer, token: *const u8, size: usize) -> i64 {
+    let mut found = -1;
+    guard(std::ptr::null_mut(), || {
+        found = tokenizer.inner.token_to_id(text(token, size, "token")?).map_or(-1, i64::from);
+        Ok(())
+    });
+    found
+}
+
+#[no_mangle]
+pub extern "C" fn umbel_tokenizer_is_special(tokenizer: &Tokenizer, id: i32) -> bool {
+    u32::try_from(id).is_ok_and(|id| tokenizer.special.contains(&id))
+}
+
+/// # Safety
+/// Never fails; 0 if the crate panics.
+#[no_mangle]
+pub unsafe extern "C" fn umbel_tokenizer_vocab_size(tokenizer: &Tokenizer) -> usize {
+    let mut size = 0;
+    guard(std::ptr::null_mut(), || {
+        size = tokenizer.inner.get_vocab_size(true);
+        Ok(())
+    });
+    size
+}
+
+#[no_mangle]
+pub extern "C" fn umbel_tokenizer_bos(tokenizer: &Tokenizer) -> i64 {
+    tokenizer.bos.map_or(-1, i64::from)
+}
+
+#[no_mangle]
+pub extern "C" fn umbel_tokenizer_eos(tokenizer: &Tokenizer) -> i64 {
+    tokenizer.eos.map_or(-1, i64::from)
+}
