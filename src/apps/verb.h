@@ -17,5 +17,6 @@ void add_tokenize(CLI::App& program, Run& run);
 void add_template(CLI::App& program, Run& run);
 void add_score(CLI::App& program, Run& run);
 void add_bench(CLI::App& program, Run& run);
+void add_demo(CLI::App& program, Run& run);
 
 }  // namespace umbel::apps

@@ -53,8 +53,14 @@ void take_event(Receiving& receiving, std::string_view data) {
   const auto choices = json.find("choices");
   if (choices == json.end() || !choices->is_array() || choices->empty()) return;
   const Json& choice = (*choices)[0];
-  const bool has_text = choice.contains("text") && choice["text"].is_string() && !choice["text"].get<std::string>().empty();
-  if (has_text) record.pieces.push_back(receiving.clock.now() - receiving.origin);
+  const std::string text = choice.contains("text") && choice["text"].is_string() ? choice["text"].get<std::string>() : "";
+  if (!text.empty()) record.pieces.push_back(receiving.clock.now() - receiving.origin);
+  record.text += text;
+  if (const auto ids = choice.find("token_ids"); ids != choice.end() && ids->is_array()) {
+    for (const Json& id : *ids) {
+      if (id.is_number_integer()) record.token_ids.push_back(id.get<int32_t>());
+    }
+  }
 }
 
 size_t on_body(char* data, size_t size, size_t count, void* user) {
@@ -69,6 +75,7 @@ std::string ask_body(const Ask& ask) {
   Json body{{"model", ask.model},          {"max_tokens", ask.max_tokens},
             {"temperature", 0},            {"stream", true},
             {"ignore_eos", ask.ignore_eos}, {"stream_options", {{"include_usage", true}}}};
+  if (ask.return_token_ids) body["return_token_ids"] = true;
   if (ask.prompt_ids.empty()) {
     body["prompt"] = ask.prompt_text;
   } else {

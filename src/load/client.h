@@ -21,6 +21,7 @@ struct Ask {
   std::vector<int32_t> prompt_ids;
   int max_tokens = 64;
   bool ignore_eos = true;
+  bool return_token_ids = false;  // vLLM's extension; umbel has it too
 };
 
 class Client {
