@@ -20,7 +20,9 @@ Examples:
   umbel generate seedling --prompt "It was a dark night" --max-tokens 64
   umbel generate seedling --adapter assets/adapters/shakespeare-lora-r4 --prompt "ROMEO:" --temperature 0.8 --seed 7
   umbel generate seedling --adapters assets/adapters --batch rows.jsonl --json
-A row of rows.jsonl: {"prompt": "...", "adapter": "name or absent"}; answers come in the order of the rows.)";
+A row of rows.jsonl: {"prompt": "...", "adapter": "name or absent", "completion": "expected, or absent"}; answers come in
+the order of the rows. Where a completion is expected, the answer says whether it matches (trimmed), and the share of
+exact matches is printed at the end.)";
 
 struct Flags {
   ModelFlags model;
@@ -35,7 +37,14 @@ struct Flags {
 struct Row {
   std::string prompt;
   std::string adapter;
+  std::optional<std::string> completion;  // expected answer
 };
+
+std::string trimmed(const std::string& text) {
+  constexpr const char* kSpace = " \t\r\n";
+  const size_t begin = text.find_first_not_of(kSpace);
+  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
 
 Json answer_json(const AnswerResult& answer, const std::string& adapter) {
   return Json{{"text", answer.text},
@@ -58,6 +67,11 @@ Result<Row> parse_row(const std::string& line, const std::string& where, const s
   auto adapter = json_field_or<std::string>(json, "adapter", default_adapter);
   if (!adapter.ok()) return adapter.status().with_context(where);
   row.adapter = *adapter;
+  if (json.contains("completion")) {
+    auto completion = json_field<std::string>(json, "completion");
+    if (!completion.ok()) return completion.status().with_context(where);
+    row.completion = *completion;
+  }
   return row;
 }
 
@@ -103,6 +117,7 @@ Status run_batch(Workshop& shop, const Flags& flags, const std::vector<Row>& row
   const size_t ahead = static_cast<size_t>(shop.engine->limits().sequences_max) * 2;
   size_t next = 0;
   Progress progress("rows", rows.size());
+  size_t expected = 0, exact = 0;
   for (size_t done = 0; done < rows.size(); ++done) {
     for (; next < rows.size() && streams.size() < ahead; ++next) {
       auto stream = submit(shop, rows[next], flags.sampling);
@@ -112,8 +127,19 @@ Status run_batch(Workshop& shop, const Flags& flags, const std::vector<Row>& row
     auto answer = read_answer(shop, *streams.front(), flags.sampling.stop, nullptr);
     if (!answer.ok()) return answer.status().with_context("row " + std::to_string(done + 1));
     streams.pop_front();
-    std::cout << answer_json(*answer, rows[done].adapter).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+    Json json = answer_json(*answer, rows[done].adapter);
+    if (rows[done].completion) {
+      const bool match = trimmed(answer->text) == trimmed(*rows[done].completion);
+      json["exact_match"] = match;
+      ++expected;
+      exact += match ? 1 : 0;
+    }
+    std::cout << json.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
     progress.step();
+  }
+  if (expected > 0) {
+    std::fprintf(stderr, "exact match: %zu of %zu rows = %.4f\n", exact, expected,
+                 static_cast<double>(exact) / static_cast<double>(expected));
   }
   return ok_status();
 }
