@@ -4,6 +4,16 @@
 
 namespace umbel {
 
+std::string AdapterReport::coverage() const {
+  std::string text = "applied " + std::to_string(targets_applied) + " of " + std::to_string(targets_declared) + " targets";
+  if (modules_saved > 0) text += ", " + std::to_string(modules_saved) + " modules saved whole";
+  return text;
+}
+
+LinearTerms& Adapter::edit_linear(int32_t target) {
+  return linear_index_[target] < 0 ? add_linear(target) : linear_terms_[linear_index_[target]];
+}
+
 LinearTerms& Adapter::add_linear(int32_t target) {
   CHECK(linear_index_[target] < 0, "a target gets its terms once");
   linear_index_[target] = static_cast<int32_t>(linear_terms_.size());
@@ -33,7 +43,13 @@ const kernels::FrozenMatrix* Adapter::keep(kernels::FrozenMatrix matrix) {
 
 void Adapter::finish() {
   cost_ = 1;
-  for (const LinearTerms& terms : linear_terms_) cost_ = std::max(cost_, static_cast<int32_t>(terms.scale.size()));
+  rank_max_ = 0;
+  for (const LinearTerms& terms : linear_terms_) {
+    cost_ = std::max(cost_, static_cast<int32_t>(terms.scale.size()));
+    int32_t rank = 0;
+    for (const LowRankTerm& term : terms.low_rank) rank += term.rank;
+    rank_max_ = std::max(rank_max_, rank);
+  }
   bytes_ += linear_terms_.size() * sizeof(LinearTerms) + linear_index_.size() * (sizeof(int32_t) + sizeof(float*));
 }
 

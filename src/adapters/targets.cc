@@ -2,6 +2,17 @@
 
 namespace umbel {
 
+void read_weight_row(const Target& target, int64_t index, float* row) {
+  if (target.weight != nullptr) {
+    target.weight->read_row(index, row);
+    return;
+  }
+  CHECK(target.table.data != nullptr, "a target with weights");
+  const size_t row_bytes = static_cast<size_t>(target.out) * size_of(target.table.dtype);
+  widen_to_f32(target.table.dtype, static_cast<const std::byte*>(target.table.data) + index * row_bytes, row,
+               static_cast<size_t>(target.out));
+}
+
 int32_t TargetTable::add(Target target) {
   const int32_t index = size();
   CHECK(index_.emplace(target.path, index).second, "a module path is added to the target table once");

@@ -27,6 +27,10 @@ struct Target {
   bool tied = false;                  // kHead and kEmbedding of a tied base
 };
 
+// Row `index` of a target's weight in f32: of W for a linear layer or head, of the table for an embedding. row: [in], for an
+// embedding [out]. REQUIRES a target that has weights.
+void read_weight_row(const Target& target, int64_t index, float* row);
+
 class TargetTable {
  public:
   // Returns the new target's index.

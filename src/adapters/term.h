@@ -38,7 +38,7 @@ struct LinearTerms {
   std::vector<ScaleTerm> scale;
   std::vector<LowRankTerm> low_rank;
   const float* bias = nullptr;       // c, ready made: [out]; null = the base's bias as it is
-  const kernels::FrozenMatrix* own_weight = nullptr;  // modules_to_save: replaces W; scale and low-rank terms are empty
+  const kernels::FrozenMatrix* own_weight = nullptr;  // replaces W (modules_to_save); scale terms are empty then
 };
 
 // What one adapter does at the token embedding.

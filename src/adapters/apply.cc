@@ -1,0 +1,179 @@
+#include "adapters/apply.h"
+
+#include <algorithm>
+
+namespace umbel {
+namespace {
+
+// Expanded rows of one block take at most about this much scratch, so that a wide head does not need a huge arena.
+constexpr int64_t kExpandedBytesMax = int64_t{32} << 20;
+constexpr int32_t kExpandedRowsMin = 16;
+constexpr size_t kAlignment = 64;
+
+// Where blocks end never changes a bit: the products of one row are added in term order whatever the cut.
+int32_t block_rows(int64_t in, int64_t out) {
+  const int64_t fitting = kExpandedBytesMax / (static_cast<int64_t>(sizeof(float)) * (in + out));
+  return static_cast<int32_t>(std::clamp<int64_t>(fitting, kExpandedRowsMin, kExpandedRowsMax));
+}
+
+const LinearTerms* terms_of(const Segment& segment, int32_t index) {
+  return segment.adapter == nullptr ? nullptr : segment.adapter->linear(index);
+}
+
+bool has_scale(const LinearTerms* terms) { return terms != nullptr && !terms->scale.empty(); }
+bool has_own_weight(const LinearTerms* terms) { return terms != nullptr && terms->own_weight != nullptr; }
+
+// Walks the expanded rows of a step: (segment, row, term), rows ascending, the terms of a row together and in order.
+class ExpandedRows {
+ public:
+  ExpandedRows(Segments segments, int32_t index) : segments_(segments), index_(index) { settle(); }
+
+  bool done() const { return segment_ == segments_.size(); }
+
+  kernels::ScaledRow take(uint8_t& first) {
+    first = term_ == 0;
+    kernels::ScaledRow row{segments_[segment_].row_begin + row_, nullptr, nullptr};
+    int32_t count = 1;
+    if (has_scale(terms_)) {
+      row.pre = terms_->scale[term_].pre;
+      row.post = terms_->scale[term_].post;
+      count = static_cast<int32_t>(terms_->scale.size());
+    }
+    if (++term_ == count) {
+      term_ = 0;
+      ++row_;
+      settle();
+    }
+    return row;
+  }
+
+ private:
+  // Moves on to the next segment that has rows left and goes through the base's weight.
+  void settle() {
+    for (; segment_ < segments_.size(); ++segment_, row_ = 0) {
+      terms_ = terms_of(segments_[segment_], index_);
+      if (!has_own_weight(terms_) && row_ < segments_[segment_].row_count) return;
+    }
+  }
+
+  Segments segments_;
+  int32_t index_;
+  size_t segment_ = 0;
+  int32_t row_ = 0;
+  int32_t term_ = 0;
+  const LinearTerms* terms_ = nullptr;
+};
+
+void apply_expanded(kernels::Context& context, const Target& target, ExpandedRows rows, ConstMatrixF x, MatrixF y) {
+  const Arena::Mark mark(context.scratch);
+  const int32_t block = block_rows(target.in, target.out);
+  const auto list = context.scratch.take<kernels::ScaledRow>(block);
+  const auto first = context.scratch.take<uint8_t>(block);
+  const MatrixF expanded(context.scratch.take<float>(block * target.in).data(), block, target.in);
+  const MatrixF product(context.scratch.take<float>(block * target.out).data(), block, target.out);
+  while (!rows.done()) {
+    int32_t count = 0;
+    while (count < block && !rows.done()) {
+      list[count] = rows.take(first[count]);
+      ++count;
+    }
+    const auto scaled = std::span<const kernels::ScaledRow>(list.first(count));
+    kernels::gather_scaled(context, x, scaled, expanded.middle_rows(0, count));
+    kernels::matmul(context, *target.weight, expanded.middle_rows(0, count), product.middle_rows(0, count));
+    kernels::combine_scaled(context, product.middle_rows(0, count), scaled, first.first(count), y);
+  }
+}
+
+// Rows through weights of their own, and, when no row has scale terms, the rows between them through the base's.
+void apply_direct(kernels::Context& context, const Target& target, int32_t index, Segments segments, ConstMatrixF x,
+                  MatrixF y, bool base_rows) {
+  int32_t begin = 0;  // of the run of base rows that is still to do
+  const auto flush = [&](int32_t end) {
+    if (base_rows && end > begin) {
+      kernels::matmul(context, *target.weight, x.middle_rows(begin, end - begin), y.middle_rows(begin, end - begin));
+    }
+  };
+  for (const Segment& segment : segments) {
+    const LinearTerms* terms = terms_of(segment, index);
+    if (!has_own_weight(terms)) continue;
+    flush(segment.row_begin);
+    kernels::matmul(context, *terms->own_weight, x.middle_rows(segment.row_begin, segment.row_count),
+                    y.middle_rows(segment.row_begin, segment.row_count));
+    begin = segment.row_begin + segment.row_count;
+  }
+  flush(static_cast<int32_t>(x.rows));
+}
+
+// The j-th low-rank term of every segment in one pass; rows with several terms get them in order.
+void add_low_rank(kernels::Context& context, int32_t index, Segments segments, ConstMatrixF x, MatrixF y) {
+  for (size_t pass = 0;; ++pass) {
+    const Arena::Mark mark(context.scratch);
+    size_t count = 0;
+    for (const Segment& segment : segments) {
+      const LinearTerms* terms = terms_of(segment, index);
+      count += terms != nullptr && terms->low_rank.size() > pass;
+    }
+    if (count == 0) return;
+    const auto list = context.scratch.take<kernels::LowRankSegment>(count);
+    int64_t h_size = 0;
+    count = 0;
+    for (const Segment& segment : segments) {
+      const LinearTerms* terms = terms_of(segment, index);
+      if (terms == nullptr || terms->low_rank.size() <= pass) continue;
+      const LowRankTerm& term = terms->low_rank[pass];
+      list[count++] = {.row_begin = segment.row_begin, .row_count = segment.row_count, .rank = term.rank,
+                       .dtype = term.dtype, .a = term.a, .b_t = term.b_t, .a_stride = term.a_stride,
+                       .b_stride = term.b_stride, .u = term.u, .v = term.v, .scale = term.scale, .h_offset = h_size};
+      h_size += static_cast<int64_t>(segment.row_count) * term.rank;
+    }
+    float* h = context.scratch.take<float>(h_size).data();
+    kernels::segmented_shrink(context, list, x, h);
+    kernels::segmented_expand(context, list, h, y);
+  }
+}
+
+void add_biases(kernels::Context& context, const Target& target, int32_t index, Segments segments, MatrixF y) {
+  const bool own = std::any_of(segments.begin(), segments.end(), [&](const Segment& segment) {
+    const LinearTerms* terms = terms_of(segment, index);
+    return terms != nullptr && terms->bias != nullptr;
+  });
+  if (!own) {
+    if (target.vector != nullptr) kernels::add_bias(context, {.shared = target.vector}, y);
+    return;
+  }
+  const Arena::Mark mark(context.scratch);
+  const auto each = context.scratch.take<const float*>(y.rows);
+  for (const Segment& segment : segments) {
+    const LinearTerms* terms = terms_of(segment, index);
+    const float* bias = terms != nullptr && terms->bias != nullptr ? terms->bias : target.vector;
+    std::fill_n(each.begin() + segment.row_begin, segment.row_count, bias);
+  }
+  kernels::add_bias(context, {.each = each}, y);
+}
+
+}  // namespace
+
+void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t index, Segments segments,
+                  ConstMatrixF x, MatrixF y) {
+  const Target& target = targets[index];
+  DCHECK(x.cols == target.in && y.cols == target.out && x.rows == y.rows, "apply_linear: shapes");
+  bool any_scale = false;
+  for (const Segment& segment : segments) any_scale |= has_scale(terms_of(segment, index));
+  apply_direct(context, target, index, segments, x, y, /*base_rows=*/!any_scale);
+  if (any_scale) apply_expanded(context, target, ExpandedRows(segments, index), x, y);
+  add_low_rank(context, index, segments, x, y);
+  add_biases(context, target, index, segments, y);
+}
+
+size_t apply_linear_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max) {
+  const auto padded = [](int64_t bytes) { return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment; };
+  const int64_t block = block_rows(in, out);
+  const size_t expanded = padded(block * static_cast<int64_t>(sizeof(kernels::ScaledRow))) + padded(block) +
+                          padded(block * in * 4) + padded(block * out * 4);
+  const size_t low_rank =
+      padded(rows * static_cast<int64_t>(sizeof(kernels::LowRankSegment))) + padded(rows * rank_max * 4);
+  const size_t bias = padded(rows * static_cast<int64_t>(sizeof(float*)));
+  return std::max({expanded, low_rank, bias});
+}
+
+}  // namespace umbel

@@ -1,0 +1,174 @@
+// FLoRA (Wen and Chaudhuri, ICLR 2024): W o (s B A), and its residual form W o (1 + s B A), which PEFT knows as HiRA.
+// No official file format exists; the tensors follow PEFT's orientation:
+//
+//   flora_A [r, in], flora_B [out, r] (a missing one means ones); embedding: flora_embedding_A [r, vocab],
+//   flora_embedding_B [dim, r]. HIRA: hira_A, hira_B, hira_embedding_A, hira_embedding_B, s = 1, residual.
+//
+// A module of rank r becomes r scale terms: pre_k = A_k, post_k = s B^T_k; the residual form adds the term (1, 1).
+#include <algorithm>
+
+#include "adapters/kinds.h"
+
+namespace umbel {
+namespace {
+
+struct HadamardFields {
+  std::string prefix;          // of the tensor names: "flora" or "hira"
+  bool residual = false;
+  bool scale_bias = false;
+  bool store_offset = false;   // tensors hold value - 1
+  bool missing_is_ones = false;
+  bool mean = false;           // without alpha: s = 1/r, else 1
+  bool has_alpha = false;
+  double alpha = 0;
+};
+
+Result<HadamardFields> read_flora(Fields& fields) {
+  HadamardFields flora{.prefix = "flora", .missing_is_ones = true};
+  ASSIGN_OR_RETURN(const int64_t format, fields.integer("flora_format", 1));
+  if (format != 1) return unsupported("adapter_config.json: flora_format is " + std::to_string(format) + ", expected 1");
+  ASSIGN_OR_RETURN(const std::string form, fields.text("form", "multiplicative"));
+  if (form != "multiplicative" && form != "residual") {
+    return unsupported("adapter_config.json: form is '" + form + "', expected multiplicative or residual");
+  }
+  flora.residual = form == "residual";
+  ASSIGN_OR_RETURN(const std::string reduction, fields.text("reduction", "mean"));
+  if (reduction != "mean" && reduction != "sum") {
+    return unsupported("adapter_config.json: reduction is '" + reduction + "', expected mean or sum");
+  }
+  flora.mean = reduction == "mean";
+  const ConfigValue* alpha = fields.take("flora_alpha");
+  flora.has_alpha = alpha != nullptr;
+  ASSIGN_OR_RETURN(flora.alpha, fields.number("flora_alpha", 0));
+  ASSIGN_OR_RETURN(flora.scale_bias, fields.boolean("scale_bias", false));
+  ASSIGN_OR_RETURN(flora.store_offset, fields.boolean("store_offset", false));
+  fields.ignore({"flora_dropout", "init_flora_weights", "init_scale", "fan_in_fan_out"});
+  return flora;
+}
+
+class HadamardBuild {
+ public:
+  HadamardBuild(Builder& builder, const HadamardFields& fields) : builder_(builder), fields_(fields) {}
+
+  Status add(int32_t index) {
+    const Target& target = builder_.targets()[index];
+    ASSIGN_OR_RETURN(rank_, builder_.rank_at(target));
+    RETURN_IF_ERROR(find_scale(target));
+    return target.kind == TargetKind::kEmbedding ? add_embedding(target) : add_linear(index);
+  }
+
+ private:
+  Status find_scale(const Target& target) {
+    scale_ = fields_.mean ? 1.0f / static_cast<float>(rank_) : 1.0f;
+    const double none = -1.0;
+    ASSIGN_OR_RETURN(const double alpha, builder_.spec().alpha_at(target.path, fields_.has_alpha ? fields_.alpha : none));
+    if (fields_.has_alpha || !builder_.spec().alpha_pattern.empty()) {
+      if (alpha != none) scale_ = static_cast<float>(alpha / static_cast<double>(rank_));
+    }
+    return ok_status();
+  }
+
+  // A factor in f32, with the offset added; ones where the format lets it be left out.
+  Result<Tensor> factor(const Target& target, const std::string& suffix, const Shape& shape) {
+    const std::string name = Builder::tensor_name(target, suffix);
+    if (fields_.missing_is_ones && !builder_.has(name)) {
+      Tensor ones(DType::kF32, shape);
+      std::fill_n(ones.f32(), ones.elements(), 1.0f);
+      return ones;
+    }
+    ASSIGN_OR_RETURN(Tensor tensor, builder_.take(name, shape));
+    if (fields_.store_offset) {
+      for (int64_t i = 0; i < tensor.elements(); ++i) tensor.f32()[i] += 1.0f;
+    }
+    return tensor;
+  }
+
+  // A file without either factor of a selected module is incomplete, not an identity.
+  Status check_present(const Target& target, const std::string& a, const std::string& b) {
+    const std::string name = Builder::tensor_name(target, a);
+    if (builder_.has(name) || builder_.has(Builder::tensor_name(target, b))) return ok_status();
+    return invalid_argument("adapter_model.safetensors: " + name + " and its partner " + b +
+                            " are both missing; one of them may be left out (ones), not both");
+  }
+
+  Status add_linear(int32_t index) {
+    const Target& target = builder_.targets()[index];
+    const std::string a_name = fields_.prefix + "_A", b_name = fields_.prefix + "_B";
+    RETURN_IF_ERROR(check_present(target, a_name, b_name));
+    ASSIGN_OR_RETURN(Tensor a, factor(target, a_name, {rank_, target.in}));
+    ASSIGN_OR_RETURN(const Tensor b, factor(target, b_name, {target.out, rank_}));
+    Tensor b_t = transposed(b);
+    for (int64_t i = 0; i < b_t.elements(); ++i) b_t.f32()[i] *= scale_;
+    ASSIGN_OR_RETURN(LinearTerms* const terms, builder_.add_linear(index));
+    const float* pre = builder_.adapter().keep_f32(std::move(a));
+    const float* post = builder_.adapter().keep_f32(std::move(b_t));
+    if (fields_.residual) terms->scale.push_back({nullptr, nullptr});
+    for (int64_t k = 0; k < rank_; ++k) terms->scale.push_back({pre + k * target.in, post + k * target.out});
+    const float* base = builder_.bias_of(index);
+    if (fields_.scale_bias && base != nullptr) terms->bias = scaled_bias(target, *terms, base);
+    return ok_status();
+  }
+
+  // The bias passes through every term as the product does: sum_k post_k o bias.
+  const float* scaled_bias(const Target& target, const LinearTerms& terms, const float* base) {
+    Tensor bias(DType::kF32, {target.out});
+    for (const ScaleTerm& term : terms.scale) {
+      for (int64_t i = 0; i < target.out; ++i) bias.f32()[i] += (term.post == nullptr ? 1.0f : term.post[i]) * base[i];
+    }
+    return builder_.adapter().keep_f32(std::move(bias));
+  }
+
+  // W' = W o (s B A)^T, as a table of the adapter's own: a look-up is a copy then.
+  Status add_embedding(const Target& target) {
+    const std::string a_name = fields_.prefix + "_embedding_A", b_name = fields_.prefix + "_embedding_B";
+    RETURN_IF_ERROR(check_present(target, a_name, b_name));
+    if (builder_.is_saved(builder_.find_kind(TargetKind::kEmbedding))) {
+      return unsupported("adapter_config.json: the embedding " + target.path + " is adapted and in modules_to_save");
+    }
+    ASSIGN_OR_RETURN(const Tensor a, factor(target, a_name, {rank_, target.in}));
+    ASSIGN_OR_RETURN(const Tensor b, factor(target, b_name, {target.out, rank_}));
+    Tensor table(DType::kF32, {target.in, target.out});
+    for (int64_t token = 0; token < target.in; ++token) {
+      float* row = table.f32() + token * target.out;
+      read_weight_row(target, token, row);
+      for (int64_t i = 0; i < target.out; ++i) {
+        float sum = 0.0f;
+        for (int64_t k = 0; k < rank_; ++k) sum += b.f32()[i * rank_ + k] * a.f32()[k * target.in + token];
+        row[i] *= scale_ * sum + (fields_.residual ? 1.0f : 0.0f);
+      }
+    }
+    builder_.adapter().add_embedding().own_table = builder_.adapter().keep_f32(std::move(table));
+    return ok_status();
+  }
+
+  Builder& builder_;
+  const HadamardFields& fields_;
+  int64_t rank_ = 0;
+  float scale_ = 1.0f;
+};
+
+Status build(Builder& builder, const HadamardFields& fields) {
+  ASSIGN_OR_RETURN(const std::vector<int32_t> selected, builder.select(/*embeddings_allowed=*/true));
+  AdapterReport& report = builder.adapter().edit_report();
+  report.targets_declared = static_cast<int32_t>(selected.size());
+  HadamardBuild work(builder, fields);
+  for (const int32_t index : selected) {
+    RETURN_IF_ERROR(work.add(index));
+    ++report.targets_applied;
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Status build_flora(Builder& builder) {
+  ASSIGN_OR_RETURN(const HadamardFields fields, read_flora(builder.fields()));
+  return build(builder, fields);
+}
+
+Status build_hira(Builder& builder) {
+  builder.fields().ignore({"hira_dropout", "init_weights", "fan_in_fan_out"});
+  return build(builder, HadamardFields{.prefix = "hira", .residual = true});
+}
+
+}  // namespace umbel
