@@ -7,8 +7,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -37,7 +37,8 @@ struct RequestTimes {
 
 // Exactly one event of a request has finish != kNone; it is the last.
 struct TokenEvent {
-  std::optional<int32_t> token;              // absent in a finish without token (cancel, error, score only)
+  // Absent in a finish without token (cancel, error, score only). An EOS or stop id that ends the answer is here too.
+  std::optional<int32_t> token;
   std::optional<TokenLogprobs> logprobs;
   std::vector<TokenLogprobs> prompt_logprobs;  // with the first event, when asked for; entry 0 is the second prompt token
   FinishReason finish = FinishReason::kNone;
@@ -49,7 +50,7 @@ struct TokenEvent {
 
 class Stream {
  public:
-  explicit Stream(RequestId id) : id_(id) {}
+  explicit Stream(RequestId id) : id_(id), ring_(kRingStart) {}
   RequestId id() const { return id_; }
 
   // Reader.
@@ -66,12 +67,19 @@ class Stream {
   bool abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
 
  private:
+  // The ring starts with this many places and doubles when the reader lags, so that a reader who keeps up costs the
+  // engine's thread no allocation.
+  static constexpr size_t kRingStart = 8;
+  std::optional<TokenEvent> pop_locked();
+
   const RequestId id_;
   std::atomic<bool> abandoned_{false};
   std::mutex mutex_;
   std::condition_variable filled_;
-  std::deque<TokenEvent> events_;
-  std::function<void()> bell_;
+  std::vector<TokenEvent> ring_;
+  size_t head_ = 0;
+  size_t count_ = 0;
+  std::shared_ptr<const std::function<void()>> bell_;
   bool finished_ = false;
 };
 

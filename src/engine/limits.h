@@ -19,6 +19,7 @@ struct Limits {
   size_t kv_bytes = 0;             // 0 = chosen from free memory
   int32_t prompt_logprob_rows_max = 64;  // logits rows held at once
   int32_t prefill_chunk_max = 512;
+  int32_t adapter_rank_max = 4096;  // largest sum of low-rank ranks over one row's adapter; sizes scratch memory
   bool prefix_cache = true;
 };
 
