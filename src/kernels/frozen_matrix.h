@@ -31,7 +31,12 @@ class FrozenMatrix {
   // Row `index` widened to f32 (embedding look-up on tied models, DoRA norms, tests). target: [in].
   void read_row(int64_t index, float* target) const;
 
+  // The packed panels (kernels/matmul_table.h has the layout) and the bytes from one panel to the next.
   const void* packed() const { return data_.data(); }
+  int64_t panels() const;
+  int64_t panel_bytes() const;
+  // in, rounded up to what the packed form holds.
+  int64_t in_padded() const;
 
  private:
   int64_t out_ = 0;
@@ -40,5 +45,8 @@ class FrozenMatrix {
   Arithmetic arithmetic_ = Arithmetic::kF32Fma;
   Tensor data_;
 };
+
+// Bytes of scratch that matmul or matmul_vjp_x of a weight [out, in] takes from the context for this many rows.
+size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in);
 
 }  // namespace umbel::kernels

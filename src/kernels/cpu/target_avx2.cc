@@ -1,0 +1,12 @@
+// The leaf functions for avx2; flags in house.cmake, rules in leaf-inl.h.
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/table.h"
+
+#define UMBEL_TARGET avx2
+#define UMBEL_TARGET_NAME "avx2"
+#include "kernels/cpu/vec_avx2-inl.h"
+// (the vectors come first)
+#include "kernels/cpu/leaf-inl.h"

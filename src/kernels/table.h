@@ -1,0 +1,104 @@
+// Table: the leaf functions of one ISA as plain function pointers. cpu/*.cc (policy: tiling, threads, scratch) calls them;
+// cpu/target_*.cc define one table each, from the same cpu/*-inl.h bodies.
+//
+// Plain data only: the leaf files include this, and nothing in it may bring inline functions or containers into them.
+// Leaf functions never allocate, never start threads, and may be called by any thread. Pointers need no alignment.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/matmul_table.h"
+
+namespace umbel::kernels {
+
+// h[i, r] = v[r] * (a[r] . x[i]) for i < rows, r < rank. Each dot product: one vector accumulator over ascending k, then
+// a fixed horizontal sum; so the bits of h[i, r] depend on x[i], a[r] and v[r] alone.
+struct ShrinkTile {
+  const float* x;
+  int64_t x_stride;
+  int64_t rows;
+  int64_t in;
+  const void* a;  // f32 or bf16 [rank, in]
+  int64_t a_stride;
+  int64_t rank;
+  const float* v;  // [rank] or null
+  float* h;
+  int64_t h_stride;
+};
+
+// y[i, o] += u[o] * scale * (sum over ascending r of h[i, r] * b[r, o]) for i < rows, o < cols.
+struct ExpandTile {
+  const float* h;
+  int64_t h_stride;
+  int64_t rows;
+  int64_t rank;
+  const void* b;  // f32 or bf16 [rank, cols]
+  int64_t b_stride;
+  int64_t cols;
+  const float* u;  // [cols] or null
+  float scale;
+  float* y;
+  int64_t y_stride;
+};
+
+// Layout of one head in one KV block (kKvBlockSize = 16 positions): K is transposed, [head_dim][16], so that 16 scores
+// are one vector; V is [16][padded], padded = head_dim rounded up to 16. Both take 16 * padded elements.
+// Up to kAttentionQueriesMax query vectors (rows x heads of one KV head) of one sequence.
+inline constexpr int kAttentionQueriesMax = 24;
+struct AttentionTile {
+  int32_t count;
+  int32_t head_dim;
+  int32_t padded;
+  float scale;
+  const float* const* q;     // [count] pointers to [head_dim]
+  float* const* out;         // [count] pointers to [head_dim]
+  const int32_t* key_begin;  // [count]
+  const int32_t* key_end;    // [count]
+  const int32_t* blocks;     // block table of the sequence
+  const void* k;             // the head's part of block 0
+  const void* v;
+  int64_t block_stride;  // elements from a block to the next
+  float* scratch;        // attention_scratch_floats(padded), 64-byte aligned
+};
+// Floats of scratch for one AttentionTile.
+constexpr int64_t attention_scratch_floats(int64_t padded) {
+  return static_cast<int64_t>(kAttentionQueriesMax) * (2 * padded + 64 + 16 + 16);
+}
+
+struct Table {
+  const char* name;
+  int32_t lanes;  // f32 lanes of a vector
+
+  // y = x o scale, y += x o scale; scale null = ones. y may be x.
+  void (*scale)(const float* x, const float* scale, float* y, int64_t count);
+  void (*scale_add)(const float* x, const float* scale, float* y, int64_t count);
+  // y = x / sqrt(mean(x^2) + epsilon) o gain; gain null = ones. y may be x.
+  void (*rms_norm)(const float* x, const float* gain, float epsilon, float* y, int64_t count);
+  // y = silu(gate) o up. y may be gate or up.
+  void (*swiglu)(const float* gate, const float* up, float* y, int64_t count);
+  // One row: rotates `heads` heads of head_dim in place; angles = cos [head_dim / 2], sin [head_dim / 2].
+  void (*rope)(const float* angles, int64_t heads, int64_t head_dim, float* x);
+  // y = bf16 x widened; y = x rounded to bf16 (nearest even).
+  void (*widen_bf16)(const uint16_t* x, float* y, int64_t count);
+  void (*narrow_bf16)(const float* x, uint16_t* y, int64_t count);
+  // The first index of the largest entry, NaN as -inf. count > 0.
+  int64_t (*argmax)(const float* x, int64_t count);
+  // The largest entry (NaN ignored, -inf when there is none); sum of exp(x - shift) in a fixed order.
+  float (*max)(const float* x, int64_t count);
+  float (*sum_exp)(const float* x, float shift, int64_t count);
+
+  void (*shrink_f32)(const ShrinkTile& tile);
+  void (*shrink_bf16)(const ShrinkTile& tile);
+  void (*expand_f32)(const ExpandTile& tile);
+  void (*expand_bf16)(const ExpandTile& tile);
+
+  // One position of one head into its block; offset in [0, 16).
+  void (*kv_write_f32)(const float* k, const float* v, int32_t head_dim, int32_t offset, void* k_block, void* v_block);
+  void (*kv_write_bf16)(const float* k, const float* v, int32_t head_dim, int32_t offset, void* k_block, void* v_block);
+  void (*attention_f32)(const AttentionTile& tile);
+  void (*attention_bf16)(const AttentionTile& tile);
+
+  MatmulTable matmul;
+};
+
+}  // namespace umbel::kernels
