@@ -62,6 +62,8 @@ struct LowRankSegment {
 void segmented_shrink(Context& context, std::span<const LowRankSegment> segments, ConstMatrixF x, float* h);
 // y += u o scale * B h for every segment. Segments of the same rows are applied in the order given.
 void segmented_expand(Context& context, std::span<const LowRankSegment> segments, const float* h, MatrixF y);
+// Bytes that either takes from context.scratch at most.
+size_t low_rank_scratch_bytes(int64_t segments);
 
 // ---- row bias -----------------------------------------------------------------------------------------------------
 // y[row] += bias[row]; rows whose bias is null stay as they are.
@@ -117,9 +119,11 @@ struct AttentionRows {
 };
 void attention(Context& context, ConstMatrixF q, const KvLayer& layer, const AttentionRows& rows,
                const AttentionOptions& options, MatrixF out);
+// Bytes that attention takes from context.scratch at most.
+size_t attention_scratch_bytes(int threads, int64_t spans, int32_t head_dim);
 
 // ---- sampling helpers ---------------------------------------------------------------------------------------------
-// Index of the largest entry, the lowest index among equals; NaN counts as -inf.
+// Index of the largest entry, the lowest index among equals; NaN counts as -inf. REQUIRES values not empty.
 int64_t argmax(const Context& context, std::span<const float> values);
 // log(sum(exp(values))), fixed order.
 float log_sum_exp(const Context& context, std::span<const float> values);

@@ -1,0 +1,139 @@
+// Row-wise arithmetic: scale, norm, SwiGLU, rotary embedding, rounding, arg max and log-sum-exp. table.h says what each does.
+namespace umbel::kernels::UMBEL_TARGET {
+
+// Calls body(offset, lanes) over [0, count): whole vectors with lanes = kLanes (a constant after inlining), then the tail.
+template <typename Body>
+UMBEL_INLINE void for_vectors(int64_t count, const Body& body) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) body(i, kLanes);
+  if (i < count) body(i, static_cast<int>(count - i));
+}
+template <typename T>
+UMBEL_INLINE Vec load_lanes(const T* p, int lanes) {
+  return lanes == kLanes ? load(p) : load_partial(p, lanes);
+}
+UMBEL_INLINE void store_lanes(float* p, Vec v, int lanes) {
+  if (lanes == kLanes) {
+    store(p, v);
+  } else {
+    store_partial(p, v, lanes);
+  }
+}
+
+static void scale_row(const float* x, const float* scale, float* y, int64_t count) {
+  if (scale == nullptr) {
+    for_vectors(count, [&](int64_t i, int n) { store_lanes(y + i, load_lanes(x + i, n), n); });
+  } else {
+    for_vectors(count,
+                [&](int64_t i, int n) { store_lanes(y + i, mul(load_lanes(x + i, n), load_lanes(scale + i, n)), n); });
+  }
+}
+
+static void scale_add_row(const float* x, const float* scale, float* y, int64_t count) {
+  if (scale == nullptr) {
+    for_vectors(count, [&](int64_t i, int n) { store_lanes(y + i, add(load_lanes(y + i, n), load_lanes(x + i, n)), n); });
+  } else {
+    for_vectors(count, [&](int64_t i, int n) {
+      store_lanes(y + i, fma(load_lanes(scale + i, n), load_lanes(x + i, n), load_lanes(y + i, n)), n);
+    });
+  }
+}
+
+// Sum of x o y: four accumulators over blocks of four vectors, then single vectors into the first; fixed by count alone.
+UMBEL_INLINE float dot(const float* x, const float* y, int64_t count) {
+  Vec sum[4] = {zero(), zero(), zero(), zero()};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+    for (int j = 0; j < 4; ++j) sum[j] = fma(load(x + i + j * kLanes), load(y + i + j * kLanes), sum[j]);
+  }
+  for (; i < count; i += kLanes) {
+    const int n = count - i < kLanes ? static_cast<int>(count - i) : kLanes;
+    sum[0] = fma(load_lanes(x + i, n), load_lanes(y + i, n), sum[0]);
+  }
+  return reduce_add(add(add(sum[0], sum[2]), add(sum[1], sum[3])));
+}
+
+static void rms_norm_row(const float* x, const float* gain, float epsilon, float* y, int64_t count) {
+  const float mean = dot(x, x, count) / static_cast<float>(count);
+  const Vec inverse = div(set1(1.0f), sqrt(set1(mean + epsilon)));
+  for_vectors(count, [&](int64_t i, int n) {
+    Vec v = mul(load_lanes(x + i, n), inverse);
+    if (gain != nullptr) v = mul(v, load_lanes(gain + i, n));
+    store_lanes(y + i, v, n);
+  });
+}
+
+static void swiglu_row(const float* gate, const float* up, float* y, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) {
+    const Vec z = load_lanes(gate + i, n);
+    const Vec denominator = add(set1(1.0f), exp(sub(zero(), z)));
+    store_lanes(y + i, mul(div(z, denominator), load_lanes(up + i, n)), n);
+  });
+}
+
+static void rope_row(const float* angles, int64_t heads, int64_t head_dim, float* x) {
+  const int64_t half = head_dim / 2;
+  const float* cosine = angles;
+  const float* sine = angles + half;
+  for (int64_t head = 0; head < heads; ++head, x += head_dim) {
+    for_vectors(half, [&](int64_t i, int n) {
+      const Vec a = load_lanes(x + i, n);
+      const Vec b = load_lanes(x + half + i, n);
+      const Vec c = load_lanes(cosine + i, n);
+      const Vec s = load_lanes(sine + i, n);
+      store_lanes(x + i, fnma(b, s, mul(a, c)), n);
+      store_lanes(x + half + i, fma(a, s, mul(b, c)), n);
+    });
+  }
+}
+
+static void widen_bf16_row(const uint16_t* x, float* y, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) { store_lanes(y + i, load_lanes(x + i, n), n); });
+}
+
+static void narrow_bf16_row(const float* x, uint16_t* y, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) {
+    if (n == kLanes) {
+      store_bf16(y + i, load(x + i));
+    } else {
+      uint16_t rounded[kLanes];
+      store_bf16(rounded, load_partial(x + i, n));
+      for (int j = 0; j < n; ++j) y[i + j] = rounded[j];
+    }
+  });
+}
+
+static float max_row(const float* x, int64_t count) {
+  const Vec lowest = set1(-__builtin_inff());
+  Vec sum = lowest;
+  for_vectors(count, [&](int64_t i, int n) {
+    const Vec v = load_lanes(x + i, n);
+    sum = max(n == kLanes ? v : select_range(v, lowest, 0, n), sum);  // NaN: max keeps its second operand
+  });
+  return reduce_max(sum);
+}
+
+static float sum_exp_row(const float* x, float shift, int64_t count) {
+  Vec sum = zero();
+  for_vectors(count, [&](int64_t i, int n) {
+    const Vec e = exp(sub(load_lanes(x + i, n), set1(shift)));
+    sum = add(sum, n == kLanes ? e : select_range(e, zero(), 0, n));
+  });
+  return reduce_add(sum);
+}
+
+static int64_t argmax_row(const float* x, int64_t count) {
+  const float largest = max_row(x, count);
+  if (largest == -__builtin_inff()) return 0;  // every entry counts as -inf
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const int lane = first_at_least(load(x + i), set1(largest));
+    if (lane >= 0) return i + lane;
+  }
+  for (; i < count; ++i) {
+    if (x[i] >= largest) return i;
+  }
+  return 0;  // not reached: the largest entry is one of them
+}
+
+}  // namespace umbel::kernels::UMBEL_TARGET

@@ -1,0 +1,24 @@
+// How rows are cut into tasks. A cut never changes a result (batch invariance), only who computes it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/context.h"
+
+namespace umbel::kernels {
+
+// Below this much work a parallel loop costs more than it saves (waking a worker takes about as long as 30'000 elements).
+inline constexpr int64_t kTaskElements = 32768;
+
+// Calls body(row_begin, row_end) over [0, rows) in parallel; a row costs row_elements units of work.
+template <typename Body>
+void for_rows(Context& context, int64_t rows, int64_t row_elements, const Body& body) {
+  const int64_t per_task = std::max<int64_t>(1, kTaskElements / std::max<int64_t>(1, row_elements));
+  const int64_t tasks = (rows + per_task - 1) / per_task;
+  context.pool.parallel_for(tasks, [&](int64_t task, int) {
+    body(task * per_task, std::min(rows, (task + 1) * per_task));
+  });
+}
+
+}  // namespace umbel::kernels
