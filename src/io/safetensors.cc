@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <set>
+#include <tuple>
 
 #include "io/json.h"
 
@@ -26,7 +28,7 @@ struct Header {
   std::map<std::string, std::string> metadata;
 };
 
-std::string quoted(const std::string& name) { return "tensor \"" + name.substr(0, 200) + "\""; }
+std::string tensor_text(const std::string& name) { return "tensor \"" + name.substr(0, 200) + "\""; }
 
 // The shape's bytes, or nothing when they do not fit into 63 bits.
 std::optional<uint64_t> shape_bytes(DType dtype, const Shape& shape) {
@@ -102,11 +104,11 @@ Status check_cover(const std::vector<Entry>& entries, uint64_t data_bytes) {
   uint64_t position = 0;
   for (const Entry& entry : entries) {
     if (entry.end > data_bytes) {
-      return data_loss(quoted(entry.name) + " ends at byte " + std::to_string(entry.end) + " of the data, which has " +
+      return data_loss(tensor_text(entry.name) + " ends at byte " + std::to_string(entry.end) + " of the data, which has " +
                        std::to_string(data_bytes) + ": the file is cut short or damaged (is the download complete?)");
     }
-    if (entry.begin < position) return data_loss(quoted(entry.name) + " overlaps the tensor before it");
-    if (entry.begin > position) return data_loss("there is a gap before " + quoted(entry.name));
+    if (entry.begin < position) return data_loss(tensor_text(entry.name) + " overlaps the tensor before it");
+    if (entry.begin > position) return data_loss("there is a gap before " + tensor_text(entry.name));
     position = entry.end;
   }
   if (position != data_bytes) {
@@ -126,7 +128,7 @@ Result<Header> parse_header(std::string_view text, uint64_t data_bytes) {
       continue;
     }
     Result<Entry> entry = parse_entry(name, value);
-    if (!entry.ok()) return entry.status().with_context(quoted(name));
+    if (!entry.ok()) return entry.status().with_context(tensor_text(name));
     header.entries.push_back(*std::move(entry));
   }
   std::sort(header.entries.begin(), header.entries.end(), [](const Entry& a, const Entry& b) {
@@ -166,7 +168,7 @@ Result<std::map<std::string, std::string>> read_index(const Path& path) {
   for (const auto& [name, value] : map->items()) {
     const std::string shard = value.is_string() ? value.get<std::string>() : "";
     const bool plain = !shard.empty() && shard.find('/') == std::string::npos && shard.find('\0') == std::string::npos;
-    if (!plain) return data_loss(path.string() + ": the shard of " + quoted(name) + " is not a plain file name");
+    if (!plain) return data_loss(path.string() + ": the shard of " + tensor_text(name) + " is not a plain file name");
     shards[name] = shard;
   }
   return shards;
@@ -189,7 +191,7 @@ Status Safetensors::add_file(MappedFile file, const std::string& what) {
   for (Entry& entry : header->entries) {
     const TensorView view{entry.dtype, std::move(entry.shape), data + entry.begin};
     if (!tensors_.emplace(entry.name, view).second) {
-      return data_loss(what + ": " + quoted(entry.name) + " is in an earlier shard too");
+      return data_loss(what + ": " + tensor_text(entry.name) + " is in an earlier shard too");
     }
   }
   metadata_.merge(header->metadata);
@@ -233,7 +235,7 @@ Result<Safetensors> Safetensors::open_model(const Path& dir) {
   }
   for (const auto& [tensor, shard] : shards) {
     if (result.find(tensor) == nullptr) {
-      return data_loss(index.string() + ": " + quoted(tensor) + " is not in any shard (it should be in " + shard + ")");
+      return data_loss(index.string() + ": " + tensor_text(tensor) + " is not in any shard (it should be in " + shard + ")");
     }
   }
   return result;
