@@ -19,7 +19,7 @@ inline void pause() { __builtin_ia32_pause(); }
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  CHECK(threads >= 1, "a thread pool has at least the calling thread");
+  CHECK(threads >= 1 && threads <= kThreadsMax, "a thread pool has the calling thread and at most kThreadsMax - 1 more");
   workers_.reserve(threads - 1);
   for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { worker_main(worker); });
 }
@@ -83,7 +83,7 @@ int usable_cpus() {
   if (quota_file >> quota >> period && quota != "max" && period > 0) {
     cpus = std::min(cpus, std::max(1, static_cast<int>(std::stod(quota) / period + 0.5)));
   }
-  return cpus;
+  return std::min(cpus, kThreadsMax);
 }
 
 }  // namespace umbel

@@ -14,9 +14,12 @@
 
 namespace umbel {
 
+// The most threads a pool may have; memory plans count on it.
+inline constexpr int kThreadsMax = 256;
+
 class ThreadPool {
  public:
-  // threads >= 1 counts the calling thread: ThreadPool(1) runs everything inline.
+  // threads in [1, kThreadsMax] counts the calling thread: ThreadPool(1) runs everything inline.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -48,7 +51,7 @@ class ThreadPool {
   std::atomic<bool> stop_{false};
 };
 
-// The number of CPUs that this process may really use (affinity and cgroup quota), at least 1.
+// The number of CPUs that this process may really use (affinity and cgroup quota), in [1, kThreadsMax].
 int usable_cpus();
 
 }  // namespace umbel

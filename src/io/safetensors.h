@@ -1,7 +1,6 @@
 // safetensors: u64 little-endian header length, JSON header {name: {dtype, shape, data_offsets}}, raw data.
 // Source: the format description of the safetensors project. Strict: overlapping, gapped, misordered or out-of-range
-// offsets, sizes that do not match dtype x shape, duplicate names and headers over 100 MB are kDataLoss; an element type
-// without a name in tensor/dtype.h is kUnsupported.
+// offsets, sizes that do not match dtype x shape, duplicate names and headers over 100 MB are kDataLoss.
 #pragma once
 
 #include <map>
@@ -15,15 +14,11 @@
 
 namespace umbel {
 
-inline constexpr size_t kSafetensorsHeaderMax = 100'000'000;  // bytes, as the format's own reader has it
-
-// One or several files with one name space. Move-only. Views stay valid as long as this object. Any thread.
+// One or several mapped files with one name space. Move-only. Views stay valid as long as this object. Any thread.
 class Safetensors {
  public:
-  // A single .safetensors file, mapped.
+  // A single .safetensors file.
   static Result<Safetensors> open(const Path& file);
-  // The same from a copy in memory, for files that may be rewritten in place while we read them (MappedFile::open_copy).
-  static Result<Safetensors> open_copy(const Path& file);
   // DIR/model.safetensors or DIR/model.safetensors.index.json with its shards; a missing shard is named.
   static Result<Safetensors> open_model(const Path& dir);
 
@@ -33,8 +28,7 @@ class Safetensors {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
-  // Checks the whole header, then adds its tensors. what names the file in errors.
-  Status add_file(MappedFile file, const std::string& what);
+  Status add_file(const Path& file);
   std::vector<MappedFile> files_;
   std::map<std::string, TensorView> tensors_;
   std::map<std::string, std::string> metadata_;

@@ -48,5 +48,7 @@ class FrozenMatrix {
 
 // Bytes of scratch that matmul or matmul_vjp_x of a weight [out, in] takes from the context for this many rows.
 size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in);
+// The same for matmul alone, for a process that never trains.
+size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in);
 
 }  // namespace umbel::kernels

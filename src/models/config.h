@@ -9,26 +9,10 @@
 
 #include "base/status.h"
 #include "io/json.h"
+#include "nn/rope.h"
 #include "tensor/dtype.h"
 
 namespace umbel {
-
-enum class RopeType : uint8_t { kDefault, kLinear, kDynamic, kYarn, kLlama3 };
-
-struct RopeConfig {
-  RopeType type = RopeType::kDefault;
-  double theta = 10000.0;
-  double factor = 1.0;
-  double low_freq_factor = 1.0;   // llama3
-  double high_freq_factor = 4.0;  // llama3
-  double beta_fast = 32.0;        // yarn
-  double beta_slow = 1.0;         // yarn
-  std::optional<double> attention_factor;         // yarn
-  std::optional<double> mscale;                   // yarn
-  std::optional<double> mscale_all_dim;           // yarn
-  bool truncate = true;                           // yarn: round the ramp's ends
-  int64_t original_max_position_embeddings = 0;   // yarn, llama3, dynamic
-};
 
 struct ModelConfig {
   std::string model_type;    // "llama", "mistral", "qwen2", "qwen3"
@@ -52,11 +36,17 @@ struct ModelConfig {
   std::optional<DType> dtype;     // as the checkpoint says
   std::vector<int32_t> eos_ids;   // config.json's own; generation_config.json comes first (models/generation_config.h)
   std::optional<int32_t> bos_id;
+
+  // Positions a sequence may have: dynamic RoPE goes past max_position_embeddings, up to factor times.
+  int64_t context_length() const;
 };
 
 // kUnsupported naming the model_type (with the known ones) or an active field that can't be computed;
 // kInvalidArgument naming a field that is missing or impossible.
 Result<ModelConfig> parse_model_config(const Json& json);
 Result<ModelConfig> load_model_config(const Path& dir);
+
+// json[name] as token ids: one integer or a list; none when absent or null.
+Result<std::vector<int32_t>> read_token_ids(const Json& json, const char* name);
 
 }  // namespace umbel

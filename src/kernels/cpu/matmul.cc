@@ -145,10 +145,13 @@ void vjp_block(const VjpBlock& block, VjpTile tile, int64_t k_begin, int64_t k_e
 
 }  // namespace
 
+size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in) {
+  return static_cast<size_t>(std::min(rows, kRowsPerPass) * (in + 1) * 4 + 128);
+}
+
 size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in) {
-  const int64_t forward = std::min(rows, kRowsPerPass) * (in + 1) * 4;
   const int64_t backward = rows * (out + kPanel) * 4;
-  return static_cast<size_t>(std::max(forward, backward) + 128);
+  return std::max(matmul_forward_scratch_bytes(rows, in), static_cast<size_t>(backward + 128));
 }
 
 void matmul(Context& context, const FrozenMatrix& weight, ConstMatrixF x, MatrixF y) {

@@ -1,0 +1,63 @@
+#include "models/model.h"
+
+#include "io/safetensors.h"
+#include "models/registry.h"
+#include "models/weights.h"
+
+namespace umbel {
+namespace {
+
+// A mapped checkpoint. Tensors are packed one by one, so the mapping is the only whole copy while loading.
+class CheckpointSource final : public WeightSource {
+ public:
+  CheckpointSource(const Safetensors& files, const Path& dir) : files_(files), dir_(dir) {}
+
+  const TensorView* find(const std::string& name, const Shape&) override { return files_.find(name); }
+  std::vector<std::string> names() const override {
+    std::vector<std::string> names;
+    for (const auto& [name, view] : files_.tensors()) names.push_back(name);
+    return names;
+  }
+  std::string description() const override { return "the checkpoint in " + dir_.string(); }
+
+ private:
+  const Safetensors& files_;
+  const Path& dir_;
+};
+
+// "auto": what config.json says, else what the embedding has.
+Result<DType> stored_dtype(const std::string& option, const ModelConfig& config, const Safetensors& files) {
+  DType dtype = DType::kF32;
+  if (option != "auto") {
+    ASSIGN_OR_RETURN(dtype, parse_dtype(option));
+  } else if (config.dtype) {
+    dtype = *config.dtype;
+  } else if (const TensorView* view = files.find("model.embed_tokens.weight")) {
+    dtype = view->dtype;
+  }
+  if (dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16) return dtype;
+  return invalid_argument("weights can be stored as f32, bf16 or f16, not as " + std::string(dtype_name(dtype)) +
+                          " (--dtype)");
+}
+
+}  // namespace
+
+KvShape Model::kv_shape() const {
+  return {.layers = static_cast<int32_t>(config_.layers),
+          .kv_heads = static_cast<int32_t>(config_.kv_heads),
+          .head_dim = static_cast<int32_t>(config_.head_dim),
+          .dtype = weight_dtype_ == DType::kF32 ? DType::kF32 : DType::kBF16};
+}
+
+Result<std::shared_ptr<const Model>> load_model(const Path& dir, const ModelOptions& options) {
+  ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(dir));
+  ASSIGN_OR_RETURN(const Safetensors files, Safetensors::open_model(dir));
+  ASSIGN_OR_RETURN(const DType dtype, stored_dtype(options.dtype, config, files));
+  CheckpointSource source(files, dir);
+  Weights weights(source, dtype, options.choice);
+  const Family* family = find_family(config.model_type);
+  CHECK(family != nullptr, "a parsed config names a known family");
+  return family->build(config, weights);
+}
+
+}  // namespace umbel

@@ -1,0 +1,112 @@
+#include "models/weights.h"
+
+#include <algorithm>
+#include <set>
+
+namespace umbel {
+namespace {
+
+constexpr size_t kProblemsShown = 8;
+
+bool is_stored_float(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
+
+// Buffers that old versions of transformers wrote into checkpoints; the model computes them itself.
+bool is_known_buffer(const std::string& name) {
+  return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".masked_bias") || name.ends_with(".attn.bias");
+}
+
+std::string listed(const std::vector<std::string>& items) {
+  std::string text;
+  for (size_t i = 0; i < items.size() && i < kProblemsShown; ++i) text += (i ? "; " : "") + items[i];
+  if (items.size() > kProblemsShown) text += "; and " + std::to_string(items.size() - kProblemsShown) + " more";
+  return text;
+}
+
+}  // namespace
+
+size_t WeightStorage::bytes() const {
+  size_t bytes = 0;
+  for (const kernels::FrozenMatrix& matrix : matrices) bytes += matrix.bytes();
+  for (const Tensor& tensor : tensors) bytes += tensor.bytes();
+  return bytes;
+}
+
+const TensorView* Weights::fetch(const std::string& name, const Shape& shape) {
+  used_.push_back(name);
+  const TensorView* view = source_.find(name, shape);
+  if (view == nullptr) {
+    problems_.push_back("missing " + name + " " + shape_string(shape));
+  } else if (view->shape != shape) {
+    problems_.push_back(name + " is " + shape_string(view->shape) + ", config.json asks for " + shape_string(shape));
+  } else if (!is_stored_float(view->dtype)) {
+    problems_.push_back(name + " is " + std::string(dtype_name(view->dtype)) + ", only f32, bf16 and f16 weights are read");
+  } else {
+    storage_.parameters += view->elements();
+    return view;
+  }
+  return nullptr;
+}
+
+const kernels::FrozenMatrix* Weights::matrix(const std::string& name, int64_t out, int64_t in) {
+  const TensorView* view = fetch(name, {out, in});
+  if (view == nullptr) return nullptr;
+  return &storage_.matrices.emplace_back(kernels::FrozenMatrix::pack(*view, stored_, choice_));
+}
+
+const float* Weights::vector(const std::string& name, int64_t dim) {
+  const TensorView* view = fetch(name, {dim});
+  if (view == nullptr) return nullptr;
+  return storage_.tensors.emplace_back(Tensor::widened(*view)).f32();
+}
+
+int32_t Weights::linear(const std::string& path, int64_t out, int64_t in, bool bias) {
+  Target target{.path = path, .kind = TargetKind::kLinear, .in = in, .out = out};
+  target.weight = matrix(path + ".weight", out, in);
+  if (bias) target.vector = vector(path + ".bias", out);
+  return targets_.add(std::move(target));
+}
+
+int32_t Weights::norm(const std::string& path, int64_t dim) {
+  Target target{.path = path, .kind = TargetKind::kNorm, .in = 0, .out = dim};
+  target.vector = vector(path + ".weight", dim);
+  return targets_.add(std::move(target));
+}
+
+int32_t Weights::embedding(const std::string& path, int64_t vocab, int64_t dim) {
+  Target target{.path = path, .kind = TargetKind::kEmbedding, .in = vocab, .out = dim};
+  if (const TensorView* view = fetch(path + ".weight", {vocab, dim})) {
+    target.table = storage_.tensors.emplace_back(Tensor::converted(*view, stored_)).view();
+  }
+  return targets_.add(std::move(target));
+}
+
+Weights::Tied Weights::tied_embedding(const std::string& path, const std::string& head_path, int64_t vocab, int64_t dim) {
+  const kernels::FrozenMatrix* shared = matrix(path + ".weight", vocab, dim);
+  // Some checkpoints store the head too; tie_word_embeddings says it is the same weight.
+  allow(head_path + ".weight");
+  Tied tied{};
+  tied.embedding = targets_.add(
+      {.path = path, .kind = TargetKind::kEmbedding, .in = vocab, .out = dim, .weight = shared, .tied = true});
+  tied.head = targets_.add(
+      {.path = head_path, .kind = TargetKind::kHead, .in = dim, .out = vocab, .weight = shared, .tied = true});
+  return tied;
+}
+
+int32_t Weights::head(const std::string& path, int64_t vocab, int64_t dim) {
+  Target target{.path = path, .kind = TargetKind::kHead, .in = dim, .out = vocab};
+  target.weight = matrix(path + ".weight", vocab, dim);
+  return targets_.add(std::move(target));
+}
+
+Status Weights::finish() const {
+  std::vector<std::string> problems = problems_;
+  const std::set<std::string> used(used_.begin(), used_.end());
+  for (const std::string& name : source_.names()) {
+    if (!used.contains(name) && !is_known_buffer(name)) problems.push_back("unexpected " + name);
+  }
+  if (problems.empty()) return ok_status();
+  return invalid_argument(source_.description() + " does not fit config.json: " + listed(problems) +
+                          ". Get config.json and all safetensors files again from one revision of the model");
+}
+
+}  // namespace umbel

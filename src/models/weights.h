@@ -1,0 +1,82 @@
+// Weights: how a model under construction gets its tensors, from a checkpoint or from a generator, and who owns them.
+//
+// A family asks for every module by its Hugging Face path, the shape it must have, and registers it as a target. Problems are
+// collected, so that one error names all of them. One thread, while the model is built.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "adapters/targets.h"
+#include "base/status.h"
+#include "kernels/choice.h"
+#include "kernels/frozen_matrix.h"
+#include "tensor/tensor.h"
+
+namespace umbel {
+
+// Where tensors come from.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  // The tensor of this name, which should have this shape; null when there is none. Valid until the next call.
+  virtual const TensorView* find(const std::string& name, const Shape& shape) = 0;
+  // Names of all tensors there are; empty for a generator.
+  virtual std::vector<std::string> names() const = 0;
+  // "model.safetensors in /path", for errors.
+  virtual std::string description() const = 0;
+};
+
+// What outlives loading: matrices at addresses that never move. Moved into the model.
+struct WeightStorage {
+  std::deque<kernels::FrozenMatrix> matrices;
+  std::deque<Tensor> tensors;  // gains and biases in f32, untied embedding tables in the stored type
+  int64_t parameters = 0;
+
+  size_t bytes() const;
+};
+
+class Weights {
+ public:
+  Weights(WeightSource& source, DType stored, const kernels::Choice& choice)
+      : source_(source), stored_(stored), choice_(choice) {}
+
+  DType stored() const { return stored_; }
+
+  // Each adds a target and returns its index; a tensor that is missing or wrong is noted, and finish() fails.
+  int32_t linear(const std::string& path, int64_t out, int64_t in, bool bias);
+  int32_t norm(const std::string& path, int64_t dim);
+  int32_t embedding(const std::string& path, int64_t vocab, int64_t dim);
+  // An embedding and a head that share one weight: kept once, packed for the head.
+  struct Tied {
+    int32_t embedding;
+    int32_t head;
+  };
+  Tied tied_embedding(const std::string& path, const std::string& head_path, int64_t vocab, int64_t dim);
+  // The untied head.
+  int32_t head(const std::string& path, int64_t vocab, int64_t dim);
+
+  // Ok when every tensor was found as it should be and none is left over; else kInvalidArgument naming them.
+  Status finish() const;
+
+  TargetTable take_targets() { return std::move(targets_); }
+  WeightStorage take_storage() { return std::move(storage_); }
+
+ private:
+  const TensorView* fetch(const std::string& name, const Shape& shape);
+  const kernels::FrozenMatrix* matrix(const std::string& name, int64_t out, int64_t in);
+  const float* vector(const std::string& name, int64_t dim);
+  void allow(const std::string& name) { used_.push_back(name); }
+
+  WeightSource& source_;
+  DType stored_;
+  const kernels::Choice& choice_;
+  TargetTable targets_;
+  WeightStorage storage_;
+  std::vector<std::string> used_;
+  std::vector<std::string> problems_;
+};
+
+}  // namespace umbel

@@ -1,0 +1,30 @@
+// Causal self-attention of the Llama family: q, k, v; optional norm per head; RoPE; grouped heads over the paged cache; o.
+#pragma once
+
+#include "nn/step.h"
+
+namespace umbel {
+
+// One layer's attention: target indices (-1 = this family has none) and shape.
+struct Attention {
+  int32_t q = -1;
+  int32_t k = -1;
+  int32_t v = -1;
+  int32_t o = -1;
+  int32_t q_norm = -1;  // Qwen3: RMSNorm per head, before RoPE
+  int32_t k_norm = -1;
+  int32_t heads = 0;
+  int32_t kv_heads = 0;
+  int32_t head_dim = 0;
+  int64_t window = 0;     // keys a row sees at most, itself included; 0 = all
+  float norm_epsilon = 0;  // of q_norm and k_norm
+};
+
+// Stores K and V of all rows in `cache` first, then attends: also the rows of this step are read only as stored.
+// x[M, hidden] to y[M, hidden]; y is overwritten and must not be x.
+void attention_forward(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
+                       MatrixF y);
+// Arena bytes that attention_forward takes at most.
+size_t attention_scratch_bytes(const TargetTable& targets, const Attention& attention, int64_t rows, int64_t rank_max);
+
+}  // namespace umbel

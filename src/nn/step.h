@@ -1,0 +1,37 @@
+// Step: what every layer of one forward call is given, gathered once. All borrowed; lives for the call.
+#pragma once
+
+#include "adapters/targets.h"
+#include "kernels/api.h"
+#include "nn/rows.h"
+
+namespace umbel {
+
+struct Step {
+  kernels::Context& context;
+  const TargetTable& targets;
+  const Rows& rows;
+  ConstMatrixF angles;  // [M, head_dim], of nn/rope.h
+
+  int64_t count() const { return rows.count(); }
+};
+
+// A dense [rows, cols] matrix from the step's arena; uninitialised, given back by the caller's Arena::Mark.
+inline MatrixF take_matrix(kernels::Context& context, int64_t rows, int64_t cols) {
+  return {context.scratch.take<float>(static_cast<size_t>(rows * cols)).data(), rows, cols};
+}
+
+// Adds up what a chain of Arena::take calls uses, in whole cache lines as the arena does.
+class ScratchSum {
+ public:
+  ScratchSum& add(int64_t count, size_t element_bytes = sizeof(float)) {
+    bytes_ += (static_cast<size_t>(count) * element_bytes + 63) / 64 * 64;
+    return *this;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  size_t bytes_ = 0;
+};
+
+}  // namespace umbel
