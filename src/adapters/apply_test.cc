@@ -147,9 +147,40 @@ Tensor run(const SmallBase& base, const Batch& batch, const Tensor& x, TestConte
   return y;
 }
 
-class ApplyTest : public ::testing::TestWithParam<bool> {
+struct Setting {
+  kernels::Choice choice;
+  DType stored;
+  bool bias;
+};
+
+// Every arithmetic that this machine can run, with 32 and 16 bit weights.
+std::vector<Setting> settings() {
+  std::vector<Setting> all;
+  for (const kernels::Isa isa : kernels::available_isas()) {
+    for (const kernels::Arithmetic arithmetic : kernels::available_arithmetics(isa)) {
+      all.push_back({{.isa = isa, .arithmetic = arithmetic}, DType::kF32, false});
+      all.push_back({{.isa = isa, .arithmetic = arithmetic}, DType::kBF16, true});
+    }
+  }
+  return all;
+}
+
+std::string setting_name(const ::testing::TestParamInfo<Setting>& info) {
+  std::string name = std::string(kernels::isa_name(info.param.choice.isa)) + "_" +
+                     std::string(kernels::arithmetic_name(info.param.choice.arithmetic)) + "_" +
+                     std::string(dtype_name(info.param.stored));
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+class ApplyTest : public ::testing::TestWithParam<Setting> {
  protected:
-  ApplyTest() : base_({.hidden = 24, .bias = GetParam()}) {}
+  ApplyTest()
+      : base_({.hidden = 24, .bias = GetParam().bias, .stored = GetParam().stored, .choice = GetParam().choice}) {}
+  // Where activations are rounded to bf16 once, results are that far from the exact algebra.
+  double tolerance() const {
+    return GetParam().choice.arithmetic == kernels::Arithmetic::kF32Fma || GetParam().stored == DType::kF32 ? 3e-6 : 2e-2;
+  }
   SmallBase base_;
 };
 
@@ -159,7 +190,7 @@ TEST_P(ApplyTest, EqualsTheAlgebra) {
   const auto adapters = crowd(base_);
   for (const auto& adapter : adapters) batch.add(adapter.get(), 3);
   const Tensor x = random_tensor(random, {batch.rows, 24}, 1.0f);
-  TestContext test;
+  TestContext test(size_t{16} << 20, 1, base_.choice());
   const Tensor y = run(base_, batch, x, test);
   for (int32_t row = 0; row < batch.rows; ++row) {
     const std::vector<double> expected = truth(base_, batch.adapter_of_row[row], x.f32() + row * 24);
@@ -168,7 +199,7 @@ TEST_P(ApplyTest, EqualsTheAlgebra) {
       largest = std::max(largest, std::fabs(expected[o]));
       difference = std::max(difference, std::fabs(expected[o] - y.f32()[row * 24 + o]));
     }
-    EXPECT_LT(difference, 2e-6 * largest + 1e-6) << "row " << row;
+    EXPECT_LT(difference, tolerance() * largest + 1e-6) << "row " << row;
   }
 }
 
@@ -179,7 +210,7 @@ TEST_P(ApplyTest, RowsDoNotDependOnTheirBatch) {
   Batch mixed;
   for (const auto& adapter : adapters) mixed.add(adapter.get(), 1 + static_cast<int32_t>(random.next_below(9)));
   const Tensor x = random_tensor(random, {mixed.rows, 24}, 1.0f);
-  TestContext one(size_t{16} << 20, 1), two(size_t{16} << 20, 2);
+  TestContext one(size_t{16} << 20, 1, base_.choice()), two(size_t{16} << 20, 2, base_.choice());
   const Tensor together = run(base_, mixed, x, one);
   const Tensor threads = run(base_, mixed, x, two);
   EXPECT_EQ(std::memcmp(together.data(), threads.data(), together.bytes()), 0);
@@ -208,7 +239,7 @@ TEST_P(ApplyTest, BlocksDoNotChangeBits) {
   for (const Adapter* adapter : batch.adapter_of_row) expanded += adapter == nullptr ? 1 : adapter->cost();
   ASSERT_GT(expanded, 3 * kExpandedRowsMax);
   const Tensor x = random_tensor(random, {batch.rows, 24}, 1.0f);
-  TestContext test;
+  TestContext test(size_t{16} << 20, 1, base_.choice());
   const Tensor together = run(base_, batch, x, test);
   for (int32_t row = 0; row < batch.rows; row += 5) {
     Batch alone;
@@ -231,7 +262,7 @@ TEST_P(ApplyTest, ScratchStaysUnderItsBound) {
     for (const auto& adapter : adapters) batch.add(adapter.get(), rows_each);
     const Tensor x = random_tensor(random, {batch.rows, 24}, 1.0f);
     const size_t bound = apply_linear_scratch_bytes(batch.rows, 24, 24, rank_max);
-    TestContext test(bound);  // one byte more is a CHECK
+    TestContext test(bound, 1, base_.choice());  // one byte more is a CHECK
     run(base_, batch, x, test);
     EXPECT_EQ(test.scratch.used_bytes(), 0u);
     EXPECT_LE(test.scratch.peak_bytes(), bound);
@@ -244,15 +275,15 @@ TEST_P(ApplyTest, BFloat16FactorsAreWidened) {
   Batch batch;
   batch.add(adapter.get(), 4);
   const Tensor x = random_tensor(random, {4, 24}, 1.0f);
-  TestContext test;
+  TestContext test(size_t{16} << 20, 1, base_.choice());
   const Tensor y = run(base_, batch, x, test);
   for (int32_t row = 0; row < 4; ++row) {
     const std::vector<double> expected = truth(base_, adapter.get(), x.f32() + row * 24);
-    for (int64_t o = 0; o < 24; ++o) EXPECT_NEAR(y.f32()[row * 24 + o], expected[o], 2e-5);
+    for (int64_t o = 0; o < 24; ++o) EXPECT_NEAR(y.f32()[row * 24 + o], expected[o], 20 * tolerance());
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Bias, ApplyTest, ::testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Machine, ApplyTest, ::testing::ValuesIn(settings()), setting_name);
 
 }  // namespace
 }  // namespace umbel

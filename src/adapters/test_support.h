@@ -32,6 +32,7 @@ struct BaseOptions {
   bool bias = false;  // on q, k, v
   bool tied = false;
   DType stored = DType::kF32;
+  kernels::Choice choice;
 };
 
 // A base of Llama's shape with random weights: q, k, v, o, gate, up, down, norms, embedding, head.
@@ -57,7 +58,7 @@ class SmallBase {
 
   const TargetTable& targets() const { return targets_; }
   const Target& at(const std::string& path) const { return targets_[targets_.find(path)]; }
-  kernels::Choice choice() const { return {}; }
+  const kernels::Choice& choice() const { return options_.choice; }
   // W as the base stores it, [rows, cols] of the file.
   Tensor weight(const Target& target) const {
     const bool embedding = target.kind == TargetKind::kEmbedding;
@@ -151,8 +152,8 @@ class SmallFile {
 
 // A context of its own with scratch memory of exactly `scratch_bytes`.
 struct TestContext {
-  explicit TestContext(size_t scratch_bytes = size_t{16} << 20, int threads = 1)
-      : pool(threads), scratch(scratch_bytes), context{kernels::table_for(choice.isa), choice, pool, scratch} {}
+  explicit TestContext(size_t scratch_bytes = size_t{16} << 20, int threads = 1, const kernels::Choice& choice_in = {})
+      : choice(choice_in), pool(threads), scratch(scratch_bytes), context{kernels::table_for(choice.isa), choice, pool, scratch} {}
   kernels::Choice choice;
   ThreadPool pool;
   Arena scratch;
@@ -164,7 +165,7 @@ inline Tensor apply_one(const SmallBase& base, const std::string& path, const Ad
   const int32_t index = base.targets().find(path);
   const Target& target = base.targets()[index];
   const int64_t rows = x.shape()[0];
-  TestContext test;
+  TestContext test(size_t{16} << 20, 1, base.choice());
   Tensor y(DType::kF32, {rows, target.out});
   const Segment segment{0, static_cast<int32_t>(rows), adapter};
   apply_linear(test.context, base.targets(), index, {&segment, 1}, ConstMatrixF(x.f32(), rows, target.in),
