@@ -35,7 +35,7 @@ Result<DType> stored_dtype(const std::string& option, const ModelConfig& config,
   } else if (const TensorView* view = files.find("model.embed_tokens.weight")) {
     dtype = view->dtype;
   }
-  if (dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16) return dtype;
+  if (is_weight_dtype(dtype)) return dtype;
   return invalid_argument("weights can be stored as f32, bf16 or f16, not as " + std::string(dtype_name(dtype)) +
                           " (--dtype)");
 }

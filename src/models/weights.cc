@@ -8,8 +8,6 @@ namespace {
 
 constexpr size_t kProblemsShown = 8;
 
-bool is_stored_float(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
-
 // Buffers that old versions of transformers wrote into checkpoints; the model computes them itself.
 bool is_known_buffer(const std::string& name) {
   return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".masked_bias") || name.ends_with(".attn.bias");
@@ -23,6 +21,8 @@ std::string listed(const std::vector<std::string>& items) {
 }
 
 }  // namespace
+
+bool is_weight_dtype(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
 
 size_t WeightStorage::bytes() const {
   size_t bytes = 0;
@@ -38,7 +38,7 @@ const TensorView* Weights::fetch(const std::string& name, const Shape& shape) {
     problems_.push_back("missing " + name + " " + shape_string(shape));
   } else if (view->shape != shape) {
     problems_.push_back(name + " is " + shape_string(view->shape) + ", config.json asks for " + shape_string(shape));
-  } else if (!is_stored_float(view->dtype)) {
+  } else if (!is_weight_dtype(view->dtype)) {
     problems_.push_back(name + " is " + std::string(dtype_name(view->dtype)) + ", only f32, bf16 and f16 weights are read");
   } else {
     storage_.parameters += view->elements();

@@ -17,6 +17,9 @@
 
 namespace umbel {
 
+// The types that weights are read from and stored in: f32, bf16, f16.
+bool is_weight_dtype(DType dtype);
+
 // Where tensors come from.
 class WeightSource {
  public:
