@@ -5,82 +5,166 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
 namespace umbel {
 namespace {
 
-Status system_error(const Path& path, const char* action) {
-  const int error = errno;
-  const std::string message = "cannot " + std::string(action) + " \"" + path.string() + "\": " + std::strerror(error);
-  switch (error) {
-    case ENOENT: return not_found(message);
-    case EACCES:
-    case EPERM:
-    case EROFS: return Status(Code::kPermissionDenied, message);
-    case ENOSPC:
-    case EDQUOT: return Status(Code::kUnavailable, message);
-    case ENOMEM: return Status(Code::kOutOfMemory, message);
-    default: return failed_precondition(message);
-  }
+Status system_failure(const char* what, const Path& path, int error) {
+  Code code = Code::kUnavailable;
+  if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
+  if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
+  if (error == ENOMEM) code = Code::kOutOfMemory;
+  return {code, std::string(what) + " " + path.string() + ": " + std::strerror(error)};
 }
 
-// Closes on scope exit.
+// An open file descriptor that is closed on scope exit.
 class Descriptor {
  public:
-  explicit Descriptor(int fd) : fd_(fd) {}
+  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
   ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
+    if (descriptor_ >= 0) ::close(descriptor_);
   }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
+  int get() const { return descriptor_; }
 
  private:
-  int fd_;
+  int descriptor_;
 };
 
-Result<size_t> regular_size(int fd, const Path& path) {
-  struct stat info;
-  if (::fstat(fd, &info) != 0) return system_error(path, "look at");
-  if (!S_ISREG(info.st_mode)) return failed_precondition("\"" + path.string() + "\" is not a regular file");
+// Size of an open regular file; anything else (folder, pipe, device) is refused.
+Result<size_t> regular_size(const Descriptor& file, const Path& path) {
+  if (file.get() < 0) return system_failure("cannot open", path, errno);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return system_failure("cannot stat", path, errno);
+  if (!S_ISREG(info.st_mode)) return invalid_argument(path.string() + " is not a regular file");
   return static_cast<size_t>(info.st_size);
+}
+
+// O_NONBLOCK: opening a named pipe must not hang; it has no effect on regular files.
+int open_to_read(const Path& path) { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }
+
+// Exactly size bytes from the start of the file.
+Status read_exactly(const Descriptor& file, const Path& path, char* target, size_t size) {
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t count = ::read(file.get(), target + done, size - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return system_failure("cannot read", path, errno);
+    if (count == 0) return data_loss(path.string() + " became shorter while it was read");
+    done += static_cast<size_t>(count);
+  }
+  return ok_status();
+}
+
+// A failure here is reported, not undone: the rename has happened.
+Status sync_folder(FileCalls& calls, const Path& path) {
+  const Path folder = path.has_parent_path() ? path.parent_path() : Path(".");
+  const int descriptor = calls.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  int error = descriptor < 0 ? errno : 0;
+  if (descriptor >= 0) {
+    if (calls.fsync(descriptor) != 0 && errno != EINVAL) error = errno;  // EINVAL: a file system without folder sync
+    (void)calls.close(descriptor);
+  }
+  if (error == 0) return ok_status();
+  return system_failure("written, but it may not survive a power cut: cannot sync the folder of", path, error);
 }
 
 }  // namespace
 
 Result<std::string> read_file(const Path& path, size_t limit_bytes) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return system_error(path, "open");
-  ASSIGN_OR_RETURN(const size_t size, regular_size(file.get(), path));
+  const Descriptor file(open_to_read(path));
+  ASSIGN_OR_RETURN(const size_t size, regular_size(file, path));
   if (size > limit_bytes) {
-    return Status(Code::kTooLong, "\"" + path.string() + "\" has " + std::to_string(size) + " bytes; the limit is " +
+    return Status(Code::kTooLong, path.string() + " has " + std::to_string(size) + " bytes, the limit is " +
                                       std::to_string(limit_bytes));
   }
   std::string bytes(size, '\0');
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::read(file.get(), bytes.data() + done, size - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return system_error(path, "read");
-    if (got == 0) break;  // shrank meanwhile
-    done += static_cast<size_t>(got);
-  }
-  bytes.resize(done);
+  RETURN_IF_ERROR(read_exactly(file, path, bytes.data(), size));
   return bytes;
 }
 
+Status write_file_atomic(const Path& path, std::string_view bytes) {
+  return write_file_atomic(path, bytes, real_file_calls());
+}
+
+Status write_file_atomic(const Path& path, std::string_view bytes, FileCalls& calls) {
+  ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path, calls));
+  RETURN_IF_ERROR(file.append(bytes));
+  return file.commit();
+}
+
+Result<AtomicFile> AtomicFile::create(const Path& path, FileCalls& calls) {
+  // O_EXCL decides who owns a name, so the number only has to differ between tries.
+  constexpr int kTries = 100;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    Path temporary = path;
+    temporary += ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
+    const int descriptor = calls.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor >= 0) return AtomicFile(calls, path, std::move(temporary), descriptor);
+    if (errno != EEXIST) return system_failure("cannot create", temporary, errno);
+  }
+  return Status(Code::kUnavailable, "too many temporary files beside " + path.string());
+}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : calls_(other.calls_),
+      path_(std::move(other.path_)),
+      temporary_(std::exchange(other.temporary_, Path())),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) (void)calls_->close(descriptor_);
+  if (!temporary_.empty()) (void)calls_->unlink(temporary_);
+}
+
+Status AtomicFile::failed(const char* what, int error) const { return system_failure(what, path_, error); }
+
+Status AtomicFile::append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = calls_->write(descriptor_, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return failed("cannot write", errno);
+    if (count == 0) return failed("cannot write", ENOSPC);
+    bytes.remove_prefix(static_cast<size_t>(count));
+  }
+  return ok_status();
+}
+
+Status AtomicFile::close_descriptor() {
+  const int descriptor = std::exchange(descriptor_, -1);
+  return calls_->close(descriptor) == 0 ? ok_status() : failed("cannot close", errno);
+}
+
+Status AtomicFile::commit() {
+  if (calls_->fsync(descriptor_) != 0) return failed("cannot sync", errno);
+  RETURN_IF_ERROR(close_descriptor());
+  if (calls_->rename(temporary_, path_) != 0) return failed("cannot rename to", errno);
+  temporary_.clear();
+  return sync_folder(*calls_, path_);
+}
+
 Result<MappedFile> MappedFile::open(const Path& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return system_error(path, "open");
-  ASSIGN_OR_RETURN(const size_t size, regular_size(file.get(), path));
+  const Descriptor file(open_to_read(path));
+  ASSIGN_OR_RETURN(const size_t size, regular_size(file, path));
   if (size == 0) return MappedFile(nullptr, 0);
   void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (memory == MAP_FAILED) return system_error(path, "map");
+  if (memory == MAP_FAILED) return system_failure("cannot map", path, errno);
   return MappedFile(static_cast<const std::byte*>(memory), size);
+}
+
+Result<MappedFile> MappedFile::open_copy(const Path& path) {
+  const Descriptor file(open_to_read(path));
+  ASSIGN_OR_RETURN(const size_t size, regular_size(file, path));
+  if (size == 0) return MappedFile(nullptr, 0);
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return system_failure("no memory for a copy of", path, errno);
+  MappedFile copy(static_cast<const std::byte*>(memory), size);
+  RETURN_IF_ERROR(read_exactly(file, path, static_cast<char*>(memory), size));
+  return copy;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
@@ -94,32 +178,6 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
-}
-
-Status write_file_atomic(const Path& path, std::string_view bytes) {
-  const Path folder = path.has_parent_path() ? path.parent_path() : Path(".");
-  std::string name = (folder / ("." + path.filename().string() + ".XXXXXX")).string();
-  Descriptor file(::mkstemp(name.data()));
-  if (file.get() < 0) return system_error(folder, "create a file in");
-  const auto fail = [&](const char* action) {
-    Status status = system_error(path, action);
-    ::unlink(name.c_str());
-    return status;
-  };
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t put = ::write(file.get(), bytes.data() + done, bytes.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return fail("write");
-    done += static_cast<size_t>(put);
-  }
-  if (::fchmod(file.get(), 0644) != 0) return fail("set the mode of");
-  if (::fsync(file.get()) != 0) return fail("write");
-  if (::close(file.release()) != 0) return fail("write");
-  if (::rename(name.c_str(), path.c_str()) != 0) return fail("replace");
-  Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() >= 0) ::fsync(directory.get());
-  return ok_status();
 }
 
 }  // namespace umbel

@@ -9,22 +9,53 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "io/file_calls.h"
 
 namespace umbel {
-
-using Path = std::filesystem::path;
 
 // The whole file, at most limit_bytes (kTooLong past that).
 Result<std::string> read_file(const Path& path, size_t limit_bytes = size_t{1} << 30);
 
 // Writes to a temporary name beside path, fsyncs, renames over path. On failure nothing is left behind and an existing
-// file is unchanged.
+// file is unchanged. The folder is synced last; if only that fails, the new file is in place and the Status says so.
 Status write_file_atomic(const Path& path, std::string_view bytes);
+Status write_file_atomic(const Path& path, std::string_view bytes, FileCalls& calls);
 
-// A read-only private mapping. Move-only; the bytes live as long as the object. Any thread may read.
+// The same in pieces, for files too large to hold twice: create, append..., commit. Dropped before commit() it leaves
+// nothing behind. One thread.
+class AtomicFile {
+ public:
+  // calls outlives the object.
+  static Result<AtomicFile> create(const Path& path, FileCalls& calls = real_file_calls());
+  AtomicFile(AtomicFile&& other) noexcept;
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  ~AtomicFile();
+
+  // After a failure only destruction is allowed.
+  Status append(std::string_view bytes);
+  Status commit();
+
+ private:
+  AtomicFile(FileCalls& calls, Path path, Path temporary, int descriptor)
+      : calls_(&calls), path_(std::move(path)), temporary_(std::move(temporary)), descriptor_(descriptor) {}
+  Status failed(const char* what, int error) const;
+  Status close_descriptor();
+
+  FileCalls* calls_;
+  Path path_;
+  Path temporary_;       // empty once renamed or moved from
+  int descriptor_ = -1;  // -1 once closed
+};
+
+// Read-only bytes of a file. Move-only; the bytes live as long as the object. Any thread may read.
 class MappedFile {
  public:
+  // A private mapping. Whoever shortens the file in place while it is mapped kills the reader (SIGBUS), so this is for
+  // files that nobody rewrites under a running program (a base model).
   static Result<MappedFile> open(const Path& path);
+  // A copy in memory of its own: safe against any later change of the file. A file that shrinks while it is read is
+  // kDataLoss.
+  static Result<MappedFile> open_copy(const Path& path);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();

@@ -1,214 +1,244 @@
 #include "io/safetensors.h"
 
 #include <algorithm>
-#include <optional>
 #include <cstring>
+#include <optional>
+#include <set>
+#include <tuple>
 
 #include "io/json.h"
 
 namespace umbel {
 namespace {
 
-constexpr uint64_t kHeaderBytesMax = 100u << 20;
+constexpr const char* kMetadataName = "__metadata__";
+constexpr size_t kLengthBytes = 8;
+constexpr size_t kDimensionsMax = 16;
 
 struct Entry {
   std::string name;
-  TensorView view;
-  uint64_t begin = 0;
+  DType dtype = DType::kF32;
+  Shape shape;
+  uint64_t begin = 0;  // offsets into the data part
   uint64_t end = 0;
 };
 
-// shape x element size, or nullopt on overflow.
-std::optional<uint64_t> byte_count(const Shape& shape, DType dtype) {
-  uint64_t bytes = size_of(dtype);
+struct Header {
+  std::vector<Entry> entries;  // in order of their offsets
+  std::map<std::string, std::string> metadata;
+};
+
+std::string tensor_text(const std::string& name) { return "tensor \"" + name.substr(0, 200) + "\""; }
+
+// The shape's bytes, or nothing when they do not fit into 63 bits.
+std::optional<uint64_t> shape_bytes(DType dtype, const Shape& shape) {
+  // With a zero among them the product is zero, but the others must still multiply: element_count() does.
+  int64_t count = 1;
   for (int64_t extent : shape) {
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(extent), &bytes)) return std::nullopt;
+    if (__builtin_mul_overflow(count, extent, &count)) return std::nullopt;
   }
-  return bytes > static_cast<uint64_t>(INT64_MAX) ? std::nullopt : std::optional<uint64_t>(bytes);
+  int64_t bytes = 0;
+  if (__builtin_mul_overflow(count, static_cast<int64_t>(size_of(dtype)), &bytes)) return std::nullopt;
+  return static_cast<uint64_t>(bytes);
 }
 
-bool is_natural(const Json& value) { return value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX); }
+Result<Shape> parse_shape(const Json& json) {
+  if (!json.is_array() || json.size() > kDimensionsMax) {
+    return data_loss("\"shape\" must be a list of at most " + std::to_string(kDimensionsMax) + " numbers");
+  }
+  Shape shape;
+  for (const Json& extent : json) {
+    const bool valid = extent.is_number_unsigned() && extent.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX);
+    if (!valid) return data_loss("\"shape\" must hold whole numbers of at least 0");
+    shape.push_back(extent.get<int64_t>());
+  }
+  return shape;
+}
 
-Result<Entry> parse_entry(const std::string& name, const Json& json, const std::string& where) {
-  const std::string tensor = where + ": tensor \"" + name + "\"";
-  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") || !json.contains("data_offsets")) {
-    return data_loss(tensor + " has no dtype, shape or data_offsets");
+Status parse_offsets(const Json& json, Entry* entry) {
+  const bool valid =
+      json.is_array() && json.size() == 2 && json[0].is_number_unsigned() && json[1].is_number_unsigned();
+  if (!valid) return data_loss("\"data_offsets\" must be two whole numbers of at least 0");
+  entry->begin = json[0].get<uint64_t>();
+  entry->end = json[1].get<uint64_t>();
+  if (entry->begin > entry->end) return data_loss("its data ends before it begins");
+  return ok_status();
+}
+
+Result<Entry> parse_entry(const std::string& name, const Json& json) {
+  if (!json.is_object()) return data_loss("its entry is not an object");
+  for (const auto& [key, value] : json.items()) {
+    if (key != "dtype" && key != "shape" && key != "data_offsets") {
+      return data_loss("its entry has the unknown field \"" + key.substr(0, 100) + "\"");
+    }
   }
-  Entry entry{.name = name};
-  if (!json["dtype"].is_string()) return data_loss(tensor + ": dtype is not a string");
-  auto dtype = parse_dtype(json["dtype"].get<std::string>());
-  if (!dtype.ok()) return unsupported(tensor + ": " + dtype.status().message());
-  entry.view.dtype = *dtype;
-  if (!json["shape"].is_array() || json["shape"].size() > 16) return data_loss(tensor + ": shape is not a list of at most 16 extents");
-  for (const Json& extent : json["shape"]) {
-    if (!is_natural(extent)) return data_loss(tensor + ": a shape's extents are natural numbers");
-    entry.view.shape.push_back(extent.get<int64_t>());
-  }
-  const Json& offsets = json["data_offsets"];
-  if (!offsets.is_array() || offsets.size() != 2 || !is_natural(offsets[0]) || !is_natural(offsets[1])) {
-    return data_loss(tensor + ": data_offsets is not a pair of natural numbers");
-  }
-  entry.begin = offsets[0].get<uint64_t>();
-  entry.end = offsets[1].get<uint64_t>();
-  const auto bytes = byte_count(entry.view.shape, entry.view.dtype);
-  if (!bytes || entry.end < entry.begin || entry.end - entry.begin != *bytes) {
-    return data_loss(tensor + ": " + shape_string(entry.view.shape) + " of " + std::string(dtype_name(entry.view.dtype)) +
-                     " does not fit its data_offsets");
+  if (json.size() != 3) return data_loss("its entry lacks one of dtype, shape, data_offsets");
+  Entry entry;
+  entry.name = name;
+  if (!json["dtype"].is_string()) return data_loss("\"dtype\" must be a string");
+  const std::string dtype_text = json["dtype"].get<std::string>();
+  Result<DType> dtype = parse_dtype(dtype_text);
+  if (!dtype.ok()) return unsupported("its element type \"" + dtype_text.substr(0, 40) + "\" is not known here");
+  entry.dtype = *dtype;
+  ASSIGN_OR_RETURN(entry.shape, parse_shape(json["shape"]));
+  RETURN_IF_ERROR(parse_offsets(json["data_offsets"], &entry));
+  const std::optional<uint64_t> bytes = shape_bytes(entry.dtype, entry.shape);
+  if (!bytes || *bytes != entry.end - entry.begin) {
+    return data_loss("its data has " + std::to_string(entry.end - entry.begin) + " bytes, which is not " +
+                     shape_string(entry.shape) + " of " + std::string(dtype_name(entry.dtype)));
   }
   return entry;
 }
 
-// Duplicate keys are dropped silently by the JSON object; a header must not have them.
-class DuplicateFinder : public nlohmann::json_sax<Json> {
- public:
-  std::string duplicate;
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(int64_t) override { return true; }
-  bool number_unsigned(uint64_t) override { return true; }
-  bool number_float(double, const std::string&) override { return true; }
-  bool string(std::string&) override { return true; }
-  bool binary(Json::binary_t&) override { return true; }
-  bool start_object(size_t) override {
-    keys_.emplace_back();
-    return true;
+Status parse_metadata(const Json& json, Header* header) {
+  if (!json.is_object()) return data_loss("\"__metadata__\" is not an object");
+  for (const auto& [key, value] : json.items()) {
+    if (!value.is_string()) return data_loss("\"__metadata__\" must map strings to strings");
+    header->metadata[key] = value.get<std::string>();
   }
-  bool end_object() override {
-    keys_.pop_back();
-    return true;
+  return ok_status();
+}
+
+// Together the tensors cover the data part exactly once: no gap, no overlap, nothing behind the last.
+Status check_cover(const std::vector<Entry>& entries, uint64_t data_bytes) {
+  uint64_t position = 0;
+  for (const Entry& entry : entries) {
+    if (entry.end > data_bytes) {
+      return data_loss(tensor_text(entry.name) + " ends at byte " + std::to_string(entry.end) + " of the data, which has " +
+                       std::to_string(data_bytes) + ": the file is cut short or damaged (is the download complete?)");
+    }
+    if (entry.begin < position) return data_loss(tensor_text(entry.name) + " overlaps the tensor before it");
+    if (entry.begin > position) return data_loss("there is a gap before " + tensor_text(entry.name));
+    position = entry.end;
   }
-  bool start_array(size_t) override { return true; }
-  bool end_array() override { return true; }
-  bool key(std::string& name) override {
-    if (keys_.back().emplace(name, true).second) return true;
-    duplicate = name;
-    return false;
+  if (position != data_bytes) {
+    return data_loss(std::to_string(data_bytes - position) + " bytes follow the last tensor");
   }
-  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
+  return ok_status();
+}
 
- private:
-  std::vector<std::map<std::string, bool>> keys_;
-};
-
-struct Header {
-  std::vector<Entry> entries;  // by begin
-  std::map<std::string, std::string> metadata;
-};
-
-Result<Header> parse_header(std::string_view text, const std::string& where) {
-  ASSIGN_OR_RETURN(const Json json, parse_json(text, where + " (header)"));
-  if (!json.is_object()) return data_loss(where + ": the header is not a JSON object");
-  DuplicateFinder finder;
-  if (!Json::sax_parse(text, &finder)) return data_loss(where + ": \"" + finder.duplicate + "\" stands twice in the header");
+Result<Header> parse_header(std::string_view text, uint64_t data_bytes) {
+  if (text.empty() || text.front() != '{') return data_loss("the header does not begin with '{'");
+  Result<Json> json = parse_json(text, "header", JsonKeys::kUnique);
+  if (!json.ok()) return data_loss(json.status().message());
   Header header;
-  for (const auto& [name, value] : json.items()) {
-    if (name == "__metadata__") {
-      if (!value.is_object()) return data_loss(where + ": __metadata__ is not an object");
-      for (const auto& [key, text_value] : value.items()) {
-        if (!text_value.is_string()) return data_loss(where + ": __metadata__ holds strings only");
-        header.metadata[key] = text_value.get<std::string>();
-      }
+  for (const auto& [name, value] : json->items()) {
+    if (name == kMetadataName) {
+      RETURN_IF_ERROR(parse_metadata(value, &header));
       continue;
     }
-    ASSIGN_OR_RETURN(Entry entry, parse_entry(name, value, where));
-    header.entries.push_back(std::move(entry));
+    Result<Entry> entry = parse_entry(name, value);
+    if (!entry.ok()) return entry.status().with_context(tensor_text(name));
+    header.entries.push_back(*std::move(entry));
   }
   std::sort(header.entries.begin(), header.entries.end(), [](const Entry& a, const Entry& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });
+  RETURN_IF_ERROR(check_cover(header.entries, data_bytes));
   return header;
 }
 
-// The tensors must fill the data without gap or overlap.
-Status check_layout(const Header& header, uint64_t data_bytes, const std::string& where) {
-  uint64_t at = 0;
-  for (const Entry& entry : header.entries) {
-    if (entry.begin != at) return data_loss(where + ": tensor \"" + entry.name + "\" overlaps another or leaves a gap");
-    at = entry.end;
-  }
-  if (at != data_bytes) {
-    return data_loss(where + ": the tensors take " + std::to_string(at) + " bytes, the file holds " + std::to_string(data_bytes) +
-                     " (is the download complete?)");
-  }
-  return ok_status();
+uint64_t read_length(const std::byte* bytes) {
+  uint64_t length = 0;
+  for (size_t i = 0; i < kLengthBytes; ++i) length |= static_cast<uint64_t>(bytes[i]) << (8 * i);
+  return length;
 }
 
-}  // namespace
-
-Status Safetensors::add_file(const Path& file) {
-  const std::string where = file.string();
-  ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(file));
-  const std::span<const std::byte> bytes = mapped.bytes();
-  if (bytes.size() < 8) return data_loss(where + ": shorter than a safetensors header (is the download complete?)");
-  uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, bytes.data(), 8);
-  if (header_bytes > kHeaderBytesMax || header_bytes > bytes.size() - 8) {
-    return data_loss(where + ": the header's length does not fit the file (not a safetensors file, or truncated)");
-  }
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, header_bytes);
-  ASSIGN_OR_RETURN(Header header, parse_header(text, where));
-  const std::span<const std::byte> data = bytes.subspan(8 + header_bytes);
-  RETURN_IF_ERROR(check_layout(header, data.size(), where));
-  for (Entry& entry : header.entries) {
-    entry.view.data = data.data() + entry.begin;
-    if (!tensors_.emplace(entry.name, entry.view).second) {
-      return data_loss(where + ": tensor \"" + entry.name + "\" stands in another shard as well");
-    }
-  }
-  metadata_.merge(header.metadata);
-  files_.push_back(std::move(mapped));
-  return ok_status();
+std::string write_length(uint64_t length) {
+  std::string bytes(kLengthBytes, '\0');
+  for (size_t i = 0; i < kLengthBytes; ++i) bytes[i] = static_cast<char>(length >> (8 * i));
+  return bytes;
 }
 
-Result<Safetensors> Safetensors::open(const Path& file) {
-  Safetensors tensors;
-  RETURN_IF_ERROR(tensors.add_file(file));
-  return tensors;
+// The format's spelling of an element type.
+std::string format_name(DType dtype) {
+  std::string name(dtype_name(dtype));
+  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
 }
 
-namespace {
-
-// shard file name -> names of its tensors, from model.safetensors.index.json.
-Result<std::map<std::string, std::vector<std::string>>> read_index(const Path& index) {
-  ASSIGN_OR_RETURN(const Json json, read_json(index));
-  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
-    return data_loss(index.string() + ": no \"weight_map\"");
+// name -> shard of model.safetensors.index.json.
+Result<std::map<std::string, std::string>> read_index(const Path& path) {
+  ASSIGN_OR_RETURN(const Json json, read_json(path));
+  const auto map = json.is_object() ? json.find("weight_map") : json.end();
+  if (!json.is_object() || map == json.end() || !map->is_object()) {
+    return data_loss(path.string() + ": \"weight_map\" is missing");
   }
-  std::map<std::string, std::vector<std::string>> shards;
-  for (const auto& [tensor, shard] : json["weight_map"].items()) {
-    if (!shard.is_string()) return data_loss(index.string() + ": \"weight_map\" maps names to file names");
-    const std::string name = shard.get<std::string>();
-    if (name.empty() || name.find('/') != std::string::npos || name == "..") {
-      return data_loss(index.string() + ": \"" + name + "\" is not a plain file name");
-    }
-    shards[name].push_back(tensor);
+  std::map<std::string, std::string> shards;
+  for (const auto& [name, value] : map->items()) {
+    const std::string shard = value.is_string() ? value.get<std::string>() : "";
+    const bool plain = !shard.empty() && shard.find('/') == std::string::npos && shard.find('\0') == std::string::npos;
+    if (!plain) return data_loss(path.string() + ": the shard of " + tensor_text(name) + " is not a plain file name");
+    shards[name] = shard;
   }
   return shards;
 }
 
 }  // namespace
 
+Status Safetensors::add_file(MappedFile file, const std::string& what) {
+  const std::span<const std::byte> bytes = file.bytes();
+  if (bytes.size() < kLengthBytes) return data_loss(what + ": too short for a safetensors file");
+  const uint64_t length = read_length(bytes.data());
+  if (length > kSafetensorsHeaderMax || length > bytes.size() - kLengthBytes) {
+    return data_loss(what + ": the header is said to have " + std::to_string(length) + " bytes, the file has " +
+                     std::to_string(bytes.size()) + ": it is cut short or not a safetensors file");
+  }
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
+  Result<Header> header = parse_header(text, bytes.size() - kLengthBytes - length);
+  if (!header.ok()) return header.status().with_context(what);
+  const std::byte* data = bytes.data() + kLengthBytes + length;
+  for (Entry& entry : header->entries) {
+    const TensorView view{entry.dtype, std::move(entry.shape), data + entry.begin};
+    if (!tensors_.emplace(entry.name, view).second) {
+      return data_loss(what + ": " + tensor_text(entry.name) + " is in an earlier shard too");
+    }
+  }
+  metadata_.merge(header->metadata);
+  files_.push_back(std::move(file));
+  return ok_status();
+}
+
+Result<Safetensors> Safetensors::open(const Path& file) {
+  ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(file));
+  Safetensors result;
+  RETURN_IF_ERROR(result.add_file(std::move(mapped), file.string()));
+  return result;
+}
+
+Result<Safetensors> Safetensors::open_copy(const Path& file) {
+  ASSIGN_OR_RETURN(MappedFile copy, MappedFile::open_copy(file));
+  Safetensors result;
+  RETURN_IF_ERROR(result.add_file(std::move(copy), file.string()));
+  return result;
+}
+
 Result<Safetensors> Safetensors::open_model(const Path& dir) {
-  std::error_code error;
+  std::error_code ignored;
+  const Path single = dir / "model.safetensors";
   const Path index = dir / "model.safetensors.index.json";
-  const bool sharded = std::filesystem::exists(index, error);
-  if (std::filesystem::exists(dir / "model.safetensors", error) && !sharded) return open(dir / "model.safetensors");
-  if (!sharded) {
-    return not_found("\"" + dir.string() + "\" has neither model.safetensors nor model.safetensors.index.json; other weight "
-                     "files (.bin, .pth) are not read: convert them with transformers' save_pretrained");
+  if (!std::filesystem::exists(index, ignored)) {
+    if (std::filesystem::exists(single, ignored)) return open(single);
+    return not_found(dir.string() +
+                     " has neither model.safetensors nor model.safetensors.index.json; other weight files (.bin, .pth) are "
+                     "not read: convert them with transformers' save_pretrained");
   }
-  ASSIGN_OR_RETURN(const auto shards, read_index(index));
-  Safetensors tensors;
-  for (const auto& [shard, names] : shards) {
-    if (!std::filesystem::exists(dir / shard, error)) {
-      return not_found("the shard \"" + (dir / shard).string() + "\" that model.safetensors.index.json names is missing");
-    }
-    RETURN_IF_ERROR(tensors.add_file(dir / shard));
-    for (const std::string& name : names) {
-      if (!tensors.find(name)) return data_loss("the index places tensor \"" + name + "\" in " + shard + ", but it is not there");
+  using Shards = std::map<std::string, std::string>;
+  ASSIGN_OR_RETURN(const Shards shards, read_index(index));
+  std::set<std::string> names;
+  for (const auto& [tensor, shard] : shards) names.insert(shard);
+  Safetensors result;
+  for (const std::string& name : names) {
+    Result<MappedFile> mapped = MappedFile::open(dir / name);
+    if (!mapped.ok()) return mapped.status().with_context("a shard named in model.safetensors.index.json");
+    RETURN_IF_ERROR(result.add_file(*std::move(mapped), (dir / name).string()));
+  }
+  for (const auto& [tensor, shard] : shards) {
+    if (result.find(tensor) == nullptr) {
+      return data_loss(index.string() + ": " + tensor_text(tensor) + " is not in any shard (it should be in " + shard + ")");
     }
   }
-  return tensors;
+  return result;
 }
 
 const TensorView* Safetensors::find(const std::string& name) const {
@@ -218,23 +248,29 @@ const TensorView* Safetensors::find(const std::string& name) const {
 
 Status write_safetensors(const Path& file, const std::map<std::string, TensorView>& tensors,
                          const std::map<std::string, std::string>& metadata) {
-  constexpr std::string_view kNames[] = {"F32", "BF16", "F16", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL"};
-  nlohmann::ordered_json header;
-  header["__metadata__"] = {{"format", "pt"}};
-  for (const auto& [key, value] : metadata) header["__metadata__"][key] = value;
-  uint64_t at = 0;
+  Json header = Json::object();
+  std::map<std::string, std::string> all = metadata;
+  all.emplace("format", "pt");
+  for (const auto& [key, value] : all) {
+    if (!is_utf8(key) || !is_utf8(value)) return invalid_argument("metadata is not UTF-8");
+  }
+  header[kMetadataName] = all;
+  uint64_t position = 0;
   for (const auto& [name, view] : tensors) {
-    header[name] = {{"dtype", kNames[static_cast<int>(view.dtype)]}, {"shape", view.shape}, {"data_offsets", {at, at + view.bytes()}}};
-    at += view.bytes();
+    if (!is_utf8(name) || name == kMetadataName) return invalid_argument("a tensor's name is not allowed: " + name);
+    const uint64_t end = position + view.bytes();
+    header[name] = {{"dtype", format_name(view.dtype)}, {"shape", view.shape}, {"data_offsets", {position, end}}};
+    position = end;
   }
   std::string text = header.dump();
-  text.append((8 - text.size() % 8) % 8, ' ');
-  const uint64_t header_bytes = text.size();
-  std::string bytes(8, '\0');
-  std::memcpy(bytes.data(), &header_bytes, 8);
-  bytes += text;
-  for (const auto& [name, view] : tensors) bytes.append(static_cast<const char*>(view.data), view.bytes());
-  return write_file_atomic(file, bytes);
+  text.append((8 - text.size() % 8) % 8, ' ');  // so that the data begins at a multiple of 8
+  if (text.size() > kSafetensorsHeaderMax) return Status(Code::kTooLong, file.string() + ": the header is too long");
+  ASSIGN_OR_RETURN(AtomicFile target, AtomicFile::create(file));
+  RETURN_IF_ERROR(target.append(write_length(text.size()) + text));
+  for (const auto& [name, view] : tensors) {
+    RETURN_IF_ERROR(target.append({static_cast<const char*>(view.data), view.bytes()}));
+  }
+  return target.commit();
 }
 
 }  // namespace umbel

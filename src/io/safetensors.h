@@ -1,6 +1,7 @@
 // safetensors: u64 little-endian header length, JSON header {name: {dtype, shape, data_offsets}}, raw data.
 // Source: the format description of the safetensors project. Strict: overlapping, gapped, misordered or out-of-range
-// offsets, sizes that do not match dtype x shape, duplicate names and headers over 100 MB are kDataLoss.
+// offsets, sizes that do not match dtype x shape, duplicate names and headers over 100 MB are kDataLoss; an element type
+// without a name in tensor/dtype.h is kUnsupported.
 #pragma once
 
 #include <map>
@@ -14,11 +15,15 @@
 
 namespace umbel {
 
-// One or several mapped files with one name space. Move-only. Views stay valid as long as this object. Any thread.
+inline constexpr size_t kSafetensorsHeaderMax = 100'000'000;  // bytes, as the format's own reader has it
+
+// One or several files with one name space. Move-only. Views stay valid as long as this object. Any thread.
 class Safetensors {
  public:
-  // A single .safetensors file.
+  // A single .safetensors file, mapped.
   static Result<Safetensors> open(const Path& file);
+  // The same from a copy in memory, for files that may be rewritten in place while we read them (MappedFile::open_copy).
+  static Result<Safetensors> open_copy(const Path& file);
   // DIR/model.safetensors or DIR/model.safetensors.index.json with its shards; a missing shard is named.
   static Result<Safetensors> open_model(const Path& dir);
 
@@ -28,7 +33,8 @@ class Safetensors {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
-  Status add_file(const Path& file);
+  // Checks the whole header, then adds its tensors. what names the file in errors.
+  Status add_file(MappedFile file, const std::string& what);
   std::vector<MappedFile> files_;
   std::map<std::string, TensorView> tensors_;
   std::map<std::string, std::string> metadata_;

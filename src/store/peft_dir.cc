@@ -11,7 +11,7 @@ constexpr size_t kConfigBytesMax = size_t{4} << 20;
 Result<Safetensors> open_tensors(const Path& dir) {
   std::error_code error;
   const Path file = dir / kAdapterTensorsName;
-  if (std::filesystem::exists(file, error)) return Safetensors::open(file);
+  if (std::filesystem::exists(file, error)) return Safetensors::open_copy(file);  // may be rewritten while we read
   for (const char* pickled : {"adapter_model.bin", "adapter_model.pt", "pytorch_model.bin"}) {
     if (!std::filesystem::exists(dir / pickled, error)) continue;
     return unsupported((dir / pickled).string() + " is a pickle, which can run code when it is read, so it is not read "

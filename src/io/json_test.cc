@@ -1,0 +1,136 @@
+#include "io/json.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/random.h"
+#include "io/test_folder.h"
+
+namespace umbel {
+namespace {
+
+std::string error_of(std::string_view text, JsonKeys keys = JsonKeys::kLastCounts) {
+  const Result<Json> json = parse_json(text, "body", keys);
+  if (json.ok()) return "";
+  EXPECT_EQ(json.status().code(), Code::kInvalidArgument);
+  const std::string& message = json.status().message();
+  EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) { return c >= 0x20 && c < 0x7f; })) << message;
+  return message;
+}
+
+std::string nested(int depth) { return std::string(depth, '[') + std::string(depth, ']'); }
+
+TEST(Json, BuildsWhatTheTextSays) {
+  const std::string text = R"( {"a": [1, -2, 3.5, true, null, "\u00e9\ud83d\ude00"], "b": {"c": {}, "d": []}, "e": 18446744073709551615} )";
+  EXPECT_EQ(parse_json(text, "t").value(), Json::parse(text));
+  for (const char* scalar : {"1", "\"x\"", "null", "false", "1e3"}) {
+    EXPECT_EQ(parse_json(scalar, "t").value(), Json::parse(scalar));
+  }
+}
+
+// The same value as the library's own builder for random documents.
+TEST(Json, EqualsThePlainParserOnRandomDocuments) {
+  Random random(7);
+  const auto make = [&](const auto& self, int depth) -> Json {
+    const uint64_t pick = random.next_below(depth > 4 ? 4 : 6);
+    if (pick == 0) return random.next_u64();
+    if (pick == 1) return random.next_normal();
+    if (pick == 2) return std::string(random.next_below(5), 'q') + "\"\n";
+    if (pick == 3) return nullptr;
+    Json made = pick == 4 ? Json::array() : Json::object();
+    for (uint64_t i = random.next_below(5); i > 0; --i) {
+      if (pick == 4) made.push_back(self(self, depth + 1));
+      else made["k" + std::to_string(random.next_below(9))] = self(self, depth + 1);
+    }
+    return made;
+  };
+  for (int i = 0; i < 500; ++i) {
+    const Json made = make(make, 0);
+    EXPECT_EQ(parse_json(made.dump(), "t", JsonKeys::kUnique).value(), made);
+  }
+}
+
+TEST(Json, DepthIsLimitedWithoutRecursion) {
+  EXPECT_TRUE(parse_json(nested(kJsonDepthMax), "t").ok());
+  EXPECT_NE(error_of(nested(kJsonDepthMax + 1)).find("nested deeper than 100"), std::string::npos);
+  EXPECT_NE(error_of(std::string(20'000'000, '[')).find("nested deeper"), std::string::npos);
+  std::string objects;
+  for (int i = 0; i < 1'000'000; ++i) objects += "{\"a\":";
+  EXPECT_NE(error_of(objects).find("nested deeper"), std::string::npos);
+}
+
+TEST(Json, ErrorsNameSourceAndPosition) {
+  const std::string message = error_of("{\n  \"a\": tru }");
+  EXPECT_NE(message.find("body: "), std::string::npos) << message;
+  EXPECT_NE(message.find("line 2, column"), std::string::npos) << message;
+  for (const char* bad : {"", " ", "{", "[1,]", "{\"a\" 1}", "nan", "1e999", "'a'", "{} {}", "\"\x01\"", "[1e]", "\"\\ud800\""}) {
+    EXPECT_NE(error_of(bad), "") << bad;
+  }
+  EXPECT_NE(error_of(std::string_view("\"\0\"", 3)), "");
+}
+
+TEST(Json, TextThatIsNotUtf8IsRefusedInAscii) {
+  for (const char* bad : {"\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\""}) {
+    EXPECT_NE(error_of(bad), "") << bad;
+  }
+}
+
+TEST(Json, TheSameNameTwice) {
+  EXPECT_EQ(parse_json(R"({"a": 1, "a": 2})", "t").value(), Json::parse(R"({"a": 2})"));
+  EXPECT_NE(error_of(R"({"a": 1, "a": 2})", JsonKeys::kUnique).find("\"a\" stands twice"), std::string::npos);
+  EXPECT_NE(error_of(R"([{"x": {"b": 1, "\u0062": 2}}])", JsonKeys::kUnique).find("\"b\" stands twice"), std::string::npos);
+  EXPECT_TRUE(parse_json(R"({"a": {"a": 1}, "b": {"a": 1}})", "t", JsonKeys::kUnique).ok());
+}
+
+TEST(Json, Utf8IsJudgedLikeTheParserDoes) {
+  // Every sequence of 2 bytes, and many of 3 and 4, against the parser's own validation.
+  Random random(3);
+  for (int i = 0; i < 200'000; ++i) {
+    std::string text;
+    const uint64_t length = 1 + random.next_below(4);
+    for (uint64_t k = 0; k < length; ++k) {
+      char c = static_cast<char>(random.next_u32());
+      if (k > 0 && random.next_below(2) == 0) c = static_cast<char>(0x80 | (c & 0x3f));
+      if (static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\') c = 'x';
+      text += c;
+    }
+    EXPECT_EQ(is_utf8(text), Json::accept("\"" + text + "\"")) << i;
+  }
+  EXPECT_TRUE(is_utf8(""));
+}
+
+TEST(Json, FieldsAreTypedAndNamed) {
+  const Json object = Json::parse(
+      R"({"t": true, "i": -3, "whole": 3.0, "big": 18446744073709551615, "x": 2.5, "s": "hi", "n": null, "huge": 1e300})");
+  EXPECT_EQ(json_field<bool>(object, "t").value(), true);
+  EXPECT_EQ(json_field<int64_t>(object, "i").value(), -3);
+  EXPECT_EQ(json_field<int64_t>(object, "whole").value(), 3);
+  EXPECT_EQ(json_field<double>(object, "i").value(), -3.0);
+  EXPECT_EQ(json_field<double>(object, "x").value(), 2.5);
+  EXPECT_EQ(json_field<std::string>(object, "s").value(), "hi");
+  EXPECT_EQ(json_field_or<int64_t>(object, "n", 9).value(), 9);
+  EXPECT_EQ(json_field_or<std::string>(object, "absent", "z").value(), "z");
+  for (const char* name : {"t", "big", "x", "s", "n", "huge", "absent"}) {
+    const auto field = json_field<int64_t>(object, name);
+    ASSERT_FALSE(field.ok()) << name;
+    EXPECT_EQ(field.status().code(), Code::kInvalidArgument);
+    EXPECT_NE(field.status().message().find("\"" + std::string(name) + "\""), std::string::npos);
+  }
+  EXPECT_FALSE(json_field<bool>(object, "i").ok());
+  EXPECT_FALSE(json_field<std::string>(object, "i").ok());
+  EXPECT_FALSE(json_field<double>(object, "s").ok());
+  EXPECT_FALSE(json_field_or<bool>(object, "s", true).ok());
+  EXPECT_FALSE(json_field<bool>(Json::array(), "t").ok());
+}
+
+TEST(Json, ReadsFiles) {
+  const TestFolder folder;
+  ASSERT_TRUE(write_file_atomic(folder / "a.json", "{\"a\": 1}").ok());
+  EXPECT_EQ(read_json(folder / "a.json").value()["a"], 1);
+  EXPECT_EQ(read_json(folder / "b.json").status().code(), Code::kNotFound);
+  EXPECT_EQ(read_json(folder / "a.json", 3).status().code(), Code::kTooLong);
+}
+
+}  // namespace
+}  // namespace umbel
