@@ -2,7 +2,13 @@
 // budget (least recently used, unpinned, goes first), watched for changes.
 //
 // Any thread may call any method. An AdapterHandle pins: while it lives, the Adapter stays in memory, also after a newer
-// version replaced it or it was unloaded.
+// version replaced it or it was unloaded. The budget counts the bytes of resident adapters exactly; a file being read and
+// adapters that wait to be freed come on top for that moment.
+//
+// A folder is an adapter when it holds adapter_config.json. One that is being written (changed in the last fifth of a
+// second) is left alone by the watcher until it rests; a folder that turned out to be incomplete is kFailed and tried again
+// as soon as it changes. A changed folder is a new version: requests that run on the old one finish on it, and requests
+// that waited for it use it as long as it is in memory, else they are refused with kUnavailable ("send again").
 #pragma once
 
 #include <functional>
@@ -15,6 +21,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "io/file.h"
+#include "kernels/choice.h"
 #include "store/adapter_id.h"
 
 namespace umbel {
@@ -24,6 +31,8 @@ class AdapterEntry;
 using AdapterRef = std::shared_ptr<AdapterEntry>;  // null = the base model alone
 
 const AdapterId& adapter_id(const AdapterRef& ref);  // REQUIRES ref
+// The folder when it has a chat_template.jinja of its own, else "". REQUIRES ref.
+const std::string& adapter_template_dir(const AdapterRef& ref);
 
 enum class AdapterState : uint8_t { kKnown, kLoading, kResident, kDraining, kFailed };
 std::string_view adapter_state_name(AdapterState state);
@@ -54,6 +63,9 @@ class AdapterHandle {
   std::shared_ptr<void> pin_;
 };
 
+// From a folder to an adapter ready to compute. Called by loading threads, several at once.
+using AdapterLoader = std::function<Result<std::shared_ptr<const Adapter>>(const Path& folder)>;
+
 struct LibraryOptions {
   Path dir;                        // empty = no adapters
   size_t budget_bytes = size_t{4} << 30;
@@ -61,6 +73,10 @@ struct LibraryOptions {
   Duration watch_interval = from_seconds(1.0);  // zero = not watched
   DType factor_dtype = DType::kF32;
   int32_t rank_max = 4096;         // a larger rank in a file is refused by number
+  kernels::Choice choice;          // the base's: how modules that are saved whole are packed
+  std::vector<std::string> reserved_names;  // no adapter may have these (the base's own name)
+  AdapterLoader loader;            // empty = read_peft_dir and build_adapter; a test's seam
+  const Clock* clock = nullptr;    // null = the real one; outlives the library
 };
 
 class AdapterLibrary {
@@ -71,15 +87,19 @@ class AdapterLibrary {
 
   // The newest version under this name. kNotFound names the known ones; kFailedPrecondition while it drains.
   virtual Result<AdapterRef> resolve(const std::string& name) = 0;
-  // Pins when resident. Otherwise starts loading (once) and gives nullopt: ask again. A failed load is its Status.
-  // A null ref gives the base's empty handle.
+  // Pins when resident. Otherwise starts loading (once) and gives nullopt: ask again. nullopt too while pinned adapters
+  // leave no room. A failed load is its Status; kOutOfMemory (with the numbers) when it can't ever fit the budget.
+  // A null ref gives the base's empty handle. Never waits for a file.
   virtual Result<std::optional<AdapterHandle>> try_pin(const AdapterRef& ref) = 0;
-  // Blocks until resident or failed (command line, tests).
+  // Blocks until resident or failed (command line, tests). kOutOfMemory with the numbers when pinned adapters leave no
+  // room.
   virtual Result<AdapterHandle> pin(const AdapterRef& ref) = 0;
 
   // vLLM's load: resolved inside dir only ("..", absolute paths and links out of dir are refused); waits for the load.
+  // kAlreadyExists when the name stands for another folder. A name that is known already is loaded now; one that failed
+  // is tried again; one that was unloaded comes back.
   virtual Status load(const std::string& name, const std::string& folder) = 0;
-  // The name is refused from now on; bytes are freed when the last handle goes.
+  // The name is refused from now on, until load(); bytes are freed when the last handle goes.
   virtual Status unload(const std::string& name) = 0;
 
   virtual std::vector<AdapterInfo> list() const = 0;
