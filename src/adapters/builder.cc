@@ -139,6 +139,11 @@ LowRankTerm Builder::low_rank(const Tensor& a, const Tensor& b, float scale) {
   return term;
 }
 
+const kernels::FrozenMatrix* Builder::own_weight(const Target& target, const Tensor& weight) {
+  const kernels::Choice choice{.arithmetic = target.weight->arithmetic()};
+  return adapter_->keep(kernels::FrozenMatrix::pack(weight.view(), target.weight->dtype(), choice));
+}
+
 Result<LinearTerms*> Builder::add_linear(int32_t target) {
   if (is_saved(target)) {
     return unsupported("adapter_config.json: the module " + targets_[target].path +
@@ -190,8 +195,7 @@ Status Builder::save_module(int32_t index) {
   }
   ASSIGN_OR_RETURN(Tensor weight, take(target, "weight", {target.out, target.in}));
   LinearTerms& terms = adapter_->edit_linear(index);
-  terms.own_weight = adapter_->keep(
-      kernels::FrozenMatrix::pack(weight.view(), target.weight->dtype(), options_.choice));
+  terms.own_weight = own_weight(target, weight);
   if (target.vector != nullptr) {
     ASSIGN_OR_RETURN(Tensor bias, take(target, "bias", {target.out}));
     terms.bias = adapter_->keep_f32(std::move(bias));

@@ -46,6 +46,8 @@ class Builder {
   const float* own_bias(int32_t target) const;
   // The module's bias as it will be: trained, else the base's, else null.
   const float* bias_of(int32_t target) const;
+  // Packs a weight that replaces the target's, in the target's own type and arithmetic, and keeps it.
+  const kernels::FrozenMatrix* own_weight(const Target& target, const Tensor& weight);
   // Keeps a in factor_dtype [rank, in] and b transposed, and makes the term.
   LowRankTerm low_rank(const Tensor& a, const Tensor& b, float scale);
   // The linear terms of a target that was not built yet; kInvalidArgument when it is saved whole.

@@ -138,9 +138,8 @@ class SmallFile {
     for (const auto& [name, tensor] : tensors_) made.tensors[name] = tensor.view();
     return made;
   }
-  Result<std::shared_ptr<const Adapter>> build(const SmallBase& base, BuildOptions options = {}) const {
+  Result<std::shared_ptr<const Adapter>> build(const SmallBase& base, const BuildOptions& options = {}) const {
     ASSIGN_OR_RETURN(const AdapterSource made, source());
-    options.choice = base.choice();
     return build_adapter(made, base.targets(), options);
   }
 

@@ -102,8 +102,7 @@ Status replace_head_rows(Builder& builder, int32_t index, const TokenRows& repla
       std::memcpy(weight.f32() + replaced.tokens[i] * target.in, replaced.rows.f32() + i * target.in,
                   target.in * sizeof(float));
     }
-    terms.own_weight = builder.adapter().keep(
-        kernels::FrozenMatrix::pack(weight.view(), target.weight->dtype(), builder.options().choice));
+    terms.own_weight = builder.own_weight(target, weight);
     return ok_status();
   }
   Tensor a(DType::kF32, {count, target.in});

@@ -39,9 +39,9 @@ class ThreadedEngine final : public Engine {
         facts_(facts_of(*parts_.model)),
         inbox_(static_cast<size_t>(parts_.limits.queue_max)),
         pool_(std::max(parts_.threads, 1)),
-        source_(parts_.library),
+        pins_(parts_.library),
         runner_(parts_.model, parts_.choice, pool_, parts_.limits),
-        core_({runner_, source_, clock_, pool_, policy_}, facts_, parts_.limits),
+        core_({runner_, pins_, clock_, pool_, policy_}, facts_, parts_.limits),
         thread_([this] { main(); }) {}
 
   ~ThreadedEngine() override {
@@ -88,7 +88,7 @@ class ThreadedEngine final : public Engine {
   RealClock clock_;
   Policy policy_;
   ThreadPool pool_;
-  LibrarySource source_;
+  LibraryPins pins_;
   ModelRunner runner_;
   EngineCore core_;
   int64_t left_queue_seen_ = 0;

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/threads.h"
-#include "engine/adapter_source.h"
+#include "engine/adapter_pins.h"
 #include "engine/engine.h"
 #include "engine/kv_pool.h"
 #include "engine/plan.h"
@@ -35,7 +35,7 @@ struct ModelFacts {
 // Plain references; all outlive the core.
 struct CoreParts {
   Runner& runner;
-  AdapterSource& adapters;
+  AdapterPins& adapters;
   const Clock& clock;
   ThreadPool& pool;  // sampling is spread over it
   const Policy& policy;

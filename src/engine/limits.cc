@@ -53,6 +53,18 @@ size_t step_bytes(const Model& model, const Limits& limits) {
                                                  limits.adapter_rank_max);
 }
 
+// Room for every sequence's whole context where there is plenty; else half of what is free, but at least one context.
+int32_t choose_kv_blocks(const Limits& limits, size_t room, size_t block_bytes) {
+  size_t blocks = limits.kv_blocks;
+  if (blocks == 0 && limits.kv_bytes > 0) blocks = limits.kv_bytes / block_bytes;
+  if (blocks == 0 && limits.kv_bytes == 0) {
+    const size_t one = blocks_for(limits.context_max);
+    const size_t half = std::max(room / 2 / block_bytes, std::min(room / block_bytes, one));
+    blocks = std::min(limits.sequences_max * one, half);
+  }
+  return static_cast<int32_t>(std::min<size_t>(blocks, INT32_MAX / kernels::kKvBlockSize));
+}
+
 }  // namespace
 
 std::string MemoryPlan::to_string() const {
@@ -72,16 +84,9 @@ Result<MemoryPlan> plan_memory(const Model& model, size_t adapters_bytes, Limits
   const size_t block_bytes = model.kv_shape().block_bytes();
 
   const bool chosen_context = limits.context_max == 0;
+  const bool chosen_kv = limits.kv_blocks == 0 && limits.kv_bytes == 0;
   if (chosen_context) limits.context_max = static_cast<int32_t>(model.config().max_position_embeddings);
-  if (limits.kv_blocks == 0 && limits.kv_bytes == 0) {
-    // Room for every sequence's whole context where there is plenty, else half of what is free.
-    const size_t wanted = static_cast<size_t>(limits.sequences_max) * blocks_for(limits.context_max);
-    const size_t one = blocks_for(limits.context_max);
-    const size_t half = std::max(room / 2 / block_bytes, std::min(room / block_bytes, one));
-    limits.kv_blocks = static_cast<int32_t>(std::min<size_t>({wanted, half, INT32_MAX / kernels::kKvBlockSize}));
-  } else if (limits.kv_blocks == 0) {
-    limits.kv_blocks = static_cast<int32_t>(std::min<size_t>(limits.kv_bytes / block_bytes, INT32_MAX / kernels::kKvBlockSize));
-  }
+  limits.kv_blocks = choose_kv_blocks(limits, room, block_bytes);
   limits.kv_bytes = static_cast<size_t>(limits.kv_blocks) * block_bytes;
   plan.kv_bytes = limits.kv_bytes;
   const int32_t kv_tokens = limits.kv_blocks * kernels::kKvBlockSize;
@@ -89,10 +94,10 @@ Result<MemoryPlan> plan_memory(const Model& model, size_t adapters_bytes, Limits
     LOG_WARN("the context is cut from {} to {} tokens: there is no memory for more", limits.context_max, kv_tokens);
     limits.context_max = kv_tokens;
   }
-  if (plan.kv_bytes > room || kv_tokens < kernels::kKvBlockSize || (chosen_context && kv_tokens < limits.context_max)) {
-    plan.kv_bytes = std::max(plan.kv_bytes, blocks_for(limits.context_max) * block_bytes);
-    return does_not_fit(plan, available);
-  }
+  // KV memory that was asked for may be smaller than a whole context: longer requests are refused by number.
+  const bool too_little = limits.kv_blocks == 0 || (chosen_kv && kv_tokens < limits.context_max);
+  if (too_little) plan.kv_bytes = static_cast<size_t>(blocks_for(limits.context_max)) * block_bytes;
+  if (too_little || plan.kv_bytes > room) return does_not_fit(plan, available);
   return plan;
 }
 

@@ -36,6 +36,7 @@ class PrefixCache {
   // Says that block holds `tokens` (kKvBlockSize of them) after `parent`, and gives its place. When such a block is known
   // already, that one's place is given and the new block stays private to its holder.
   Place insert(Place parent, std::span<const int32_t> tokens, const BlockRef& block);
+  size_t roots() const { return roots_.size(); }
 
  private:
   struct Node {

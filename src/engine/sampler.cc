@@ -31,6 +31,12 @@ int32_t best_id(std::span<const float> scores) {
   return best;
 }
 
+// What a parameter made of a score: a number stays a number, however large the penalty.
+float changed(float before, float after) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  return std::isfinite(before) ? std::clamp(after, -kLargest, kLargest) : before;
+}
+
 bool changes_scores(const SampleInput& input) {
   const SamplingParams& params = input.params;
   return !params.logit_bias.empty() || params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
@@ -59,22 +65,26 @@ void process_scores(const SampleInput& input, SamplerScratch& scratch) {
   const SamplingParams& params = input.params;
   std::vector<float>& scores = scratch.scores;
   std::transform(input.logits.begin(), input.logits.end(), scores.begin(), number);
-  for (const auto& [id, bias] : params.logit_bias) scores[id] = number(scores[id] + bias);
+  for (const auto& [id, bias] : params.logit_bias) {
+    scores[id] = std::isinf(bias) ? bias : changed(scores[id], scores[id] + bias);
+  }
   if (params.repetition_penalty != 1.0f) {
     for_each_distinct(input.history, scratch.counts, [&](int32_t id, int32_t) {
-      scores[id] = scores[id] > 0 ? scores[id] / params.repetition_penalty : scores[id] * params.repetition_penalty;
+      const float penalty = params.repetition_penalty;
+      scores[id] = changed(scores[id], scores[id] > 0 ? scores[id] / penalty : scores[id] * penalty);
     });
   }
   if (params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f) {
     for_each_distinct(input.history.subspan(input.prompt_tokens), scratch.counts, [&](int32_t id, int32_t count) {
-      scores[id] -= params.presence_penalty + params.frequency_penalty * static_cast<float>(count);
+      const float penalty = params.presence_penalty + params.frequency_penalty * static_cast<float>(count);
+      scores[id] = changed(scores[id], scores[id] - penalty);
     });
   }
   ban(input.banned, scores);
   ban(input.banned_more, scores);
 }
 
-double mass_of(Candidates candidates) {
+double mass_of(std::span<const Candidate> candidates) {
   double mass = 0.0;
   for (const Candidate& candidate : candidates) mass += std::exp(candidate.score);
   return mass;
@@ -141,7 +151,8 @@ Candidates keep_typical(Candidates candidates, float p) {
   return candidates.first(kept);
 }
 
-int32_t draw(Candidates candidates, double uniform) {
+int32_t draw(std::span<const Candidate> candidates, double uniform) {
+  if (candidates.empty()) return -1;
   const double target = uniform * mass_of(candidates);
   double mass = 0.0;
   for (const Candidate& candidate : candidates) {
@@ -151,28 +162,11 @@ int32_t draw(Candidates candidates, double uniform) {
   return candidates.back().id;
 }
 
-int32_t sample_filtered(const SampleInput& input, std::span<const float> scores, SamplerScratch& scratch) {
-  const SamplingParams& params = input.params;
-  const int32_t best = best_id(scores);
-  if (best < 0) return -1;
-  const float largest = scores[best];
-  size_t count = 0;
-  for (size_t id = 0; id < scores.size(); ++id) {
-    const float score = number(scores[id]);
-    if (score == kNever) continue;
-    // Relative to the largest before the division, so that a tiny temperature can't overflow.
-    const float relative = score == largest ? 0.0f : (score - largest) / params.temperature;
-    if (relative == kNever) continue;
-    scratch.candidates[count++] = {relative, static_cast<int32_t>(id)};
-  }
-  const bool filtered = params.top_k > 0 || params.top_p < 1.0f || params.min_p > 0.0f || params.typical_p < 1.0f;
-  Candidates candidates(scratch.candidates.data(), count);
-  candidates = keep_top_k(candidates, params.top_k);
-  candidates = keep_top_p(candidates, params.top_p);
-  candidates = keep_min_p(candidates, params.min_p);
-  candidates = keep_typical(candidates, params.typical_p);
-  if (filtered) std::sort(candidates.begin(), candidates.end(), better);
-  return draw(candidates, sample_uniform(params.seed, static_cast<int64_t>(input.history.size()) - input.prompt_tokens));
+// The scores to choose from: the logits themselves where nothing changes them.
+std::span<const float> processed_scores(const SampleInput& input, SamplerScratch& scratch) {
+  if (!changes_scores(input)) return input.logits;
+  process_scores(input, scratch);
+  return std::span<const float>(scratch.scores).first(input.logits.size());
 }
 
 }  // namespace
@@ -183,13 +177,36 @@ double sample_uniform(uint64_t seed, int64_t step) {
   return static_cast<double>(bits >> 11) * 0x1.0p-53;
 }
 
-int32_t sample_token(const SampleInput& input, SamplerScratch& scratch) {
-  std::span<const float> scores = input.logits;
-  if (changes_scores(input)) {
-    process_scores(input, scratch);
-    scores = std::span<const float>(scratch.scores).first(input.logits.size());
+std::span<const Candidate> sampling_candidates(const SampleInput& input, SamplerScratch& scratch) {
+  const SamplingParams& params = input.params;
+  const std::span<const float> scores = processed_scores(input, scratch);
+  const int32_t best = best_id(scores);
+  if (best < 0) return {};
+  const float largest = scores[best];
+  size_t count = 0;
+  for (size_t id = 0; id < scores.size(); ++id) {
+    const float score = number(scores[id]);
+    if (score == kNever) continue;
+    // Relative to the largest before the division, so that a tiny temperature can't overflow.
+    const float relative = score == largest ? 0.0f : (score - largest) / params.temperature;
+    if (relative == kNever) continue;
+    scratch.candidates[count++] = {relative, static_cast<int32_t>(id)};
   }
-  return input.params.temperature <= 0.0f ? best_id(scores) : sample_filtered(input, scores, scratch);
+  Candidates candidates(scratch.candidates.data(), count);
+  candidates = keep_top_k(candidates, params.top_k);
+  candidates = keep_top_p(candidates, params.top_p);
+  candidates = keep_min_p(candidates, params.min_p);
+  candidates = keep_typical(candidates, params.typical_p);
+  if (candidates.size() < count) std::sort(candidates.begin(), candidates.end(), better);
+  return candidates;
+}
+
+int32_t sample_token(const SampleInput& input, SamplerScratch& scratch) {
+  const int64_t step = static_cast<int64_t>(input.history.size()) - input.prompt_tokens;
+  const int32_t token = input.params.temperature <= 0.0f
+                            ? best_id(processed_scores(input, scratch))
+                            : draw(sampling_candidates(input, scratch), sample_uniform(input.params.seed, step));
+  return token >= 0 ? token : best_id(input.logits);
 }
 
 TokenLogprobs token_logprobs(std::span<const float> logits, int32_t token, int32_t top, SamplerScratch& scratch) {

@@ -14,7 +14,7 @@
 //                              (Meister et al. 2023)
 //   9. one uniform number from Philox(key = seed, counter = step) picks from what is left, by cumulative mass, most
 //      likely first (lowest id first where nothing was filtered).
-// NaN counts as -inf. At least one token is always kept.
+// NaN counts as -inf. At least one token is always kept; when every id is banned, the largest of the model's own logits.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +47,11 @@ struct SamplerScratch {
   std::vector<Candidate> candidates;
   std::vector<int32_t> counts;  // all zero between calls
 };
+
+// What steps 1 to 8 leave, in the order in which step 9 walks through it: scores are log-probabilities up to a common
+// constant (the largest before filtering is 0). Empty when no logit is a number above -inf. REQUIRES temperature > 0.
+// Valid until the next use of scratch.
+std::span<const SamplerScratch::Candidate> sampling_candidates(const SampleInput& input, SamplerScratch& scratch);
 
 // The next token, or -1 when no logit is a number above -inf (a broken model). Allocates nothing.
 int32_t sample_token(const SampleInput& input, SamplerScratch& scratch);

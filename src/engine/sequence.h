@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/adapter_source.h"
+#include "engine/adapter_pins.h"
 #include "engine/events.h"
 #include "engine/kv_pool.h"
 #include "engine/policy.h"

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "engine/adapter_source.h"
+#include "engine/adapter_pins.h"
 #include "engine/runner.h"
 
 namespace umbel::simulation {
@@ -98,7 +98,7 @@ struct FakeEntry {
   std::weak_ptr<int> pins;     // alive while pinned
 };
 
-class FakeLibrary final : public AdapterSource {
+class FakeLibrary final : public AdapterPins {
  public:
   FakeLibrary(const Clock& clock, size_t resident_max) : clock_(clock), resident_max_(resident_max) {}
 

@@ -64,9 +64,19 @@ UMBEL_INLINE void score_tile(const AttentionTile& t, const AttentionState& s, co
   }
 }
 
+// Scores of the step's keys [begin, end) and at most some of their neighbours.
 template <typename T, int kQueries>
-UMBEL_INLINE void score_queries(const AttentionTile& t, const AttentionState& s, const T* const* k, int query) {
-  for (int vector = 0; vector < kStepVectors; vector += kTileVectors) {
+UMBEL_INLINE void score_queries(const AttentionTile& t, const AttentionState& s, const T* const* k, int query, int begin,
+                                int end) {
+  int vector = begin / kLanes;
+  const int vector_end = (end + kLanes - 1) / kLanes;
+  if constexpr (kTileVectors > 2) {
+    if (vector_end - vector <= 2) {
+      score_tile<T, kQueries, 2>(t, s, k, query, vector < kStepVectors - 2 ? vector : kStepVectors - 2);
+      return;
+    }
+  }
+  for (vector = vector / kTileVectors * kTileVectors; vector < vector_end; vector += kTileVectors) {
     score_tile<T, kQueries, kTileVectors>(t, s, k, query, vector);
   }
 }
@@ -75,13 +85,13 @@ UMBEL_INLINE void score_queries(const AttentionTile& t, const AttentionState& s,
 UMBEL_INLINE void softmax_step(const AttentionTile& t, const AttentionState& s, int query, int begin, int end) {
   float* scores = s.scores + query * kStep;
   float* sums = s.sums + query * 16;
+  const int first = begin / kLanes;
+  const int last = (end + kLanes - 1) / kLanes;
   const Vec lowest = set1(-__builtin_inff());
-  Vec v[kStepVectors];
   Vec largest = lowest;
-  for (int j = 0; j < kStepVectors; ++j) {
-    v[j] = load(scores + j * kLanes);
-    if (begin > 0 || end < kStep) v[j] = select_range(v[j], lowest, begin - j * kLanes, end - j * kLanes);
-    largest = max(v[j], largest);
+  for (int j = first; j < last; ++j) {
+    const Vec v = load(scores + j * kLanes);
+    largest = max(select_range(v, lowest, begin - j * kLanes, end - j * kLanes), largest);
   }
   const float step_max = reduce_max(largest);
   const float before = s.m[query];
@@ -93,32 +103,39 @@ UMBEL_INLINE void softmax_step(const AttentionTile& t, const AttentionState& s, 
     for (int d = 0; d < t.padded; d += kLanes) store(acc + d, mul(load(acc + d), correction));
   }
   const Vec m = set1(s.m[query]);
-  for (int j = 0; j < kStepVectors; ++j) {
-    Vec p = exp(sub(v[j], m));
-    if (begin > 0 || end < kStep) p = select_range(p, zero(), begin - j * kLanes, end - j * kLanes);
+  for (int j = first; j < last; ++j) {
+    const Vec p = select_range(exp(sub(load(scores + j * kLanes), m)), zero(), begin - j * kLanes, end - j * kLanes);
     store(scores + j * kLanes, p);
     float* sum = sums + j % kSums * kLanes;
     store(sum, add(load(sum), p));
   }
 }
 
-// acc[query..][d.. + kVectors vectors] += sum over keys [begin, end) of the step.
-template <typename T, int kQueries, int kVectors>
+// Keys of the step that a query sees.
+struct Visible {
+  int begin;
+  int end;
+};
+
+// acc[query..][d.. + kVectors vectors] += sum over the step's keys [range.begin, range.end); kRagged: of those, each query
+// takes only the keys in its own[] (the others are not touched: they may hold anything).
+template <typename T, int kQueries, int kVectors, bool kRagged>
 UMBEL_INLINE void value_tile(const AttentionTile& t, const AttentionState& s, const T* const* v, int query, int d,
-                             int begin, int end) {
+                             Visible range, const Visible* own) {
   Vec sum[kQueries][kVectors];
   float* acc = s.acc + query * t.padded + d;
   const float* p = s.scores + query * kStep;
   for (int i = 0; i < kQueries; ++i) {
     for (int j = 0; j < kVectors; ++j) sum[i][j] = load(acc + i * t.padded + j * kLanes);
   }
-  for (int key = begin; key < end;) {
-    const int block_end = (key / kBlock + 1) * kBlock < end ? (key / kBlock + 1) * kBlock : end;
+  for (int key = range.begin; key < range.end;) {
+    const int block_end = (key / kBlock + 1) * kBlock < range.end ? (key / kBlock + 1) * kBlock : range.end;
     const T* row = v[key / kBlock] + (key % kBlock) * t.padded + d;
     for (; key < block_end; ++key, row += t.padded) {
       Vec vv[kVectors];
       for (int j = 0; j < kVectors; ++j) vv[j] = load(row + j * kLanes);
       for (int i = 0; i < kQueries; ++i) {
+        if (kRagged && (key < own[i].begin || key >= own[i].end)) continue;
         const Vec pv = set1(p[i * kStep + key]);
         for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(pv, vv[j], sum[i][j]);
       }
@@ -129,59 +146,56 @@ UMBEL_INLINE void value_tile(const AttentionTile& t, const AttentionState& s, co
   }
 }
 
-template <typename T, int kQueries>
-UMBEL_INLINE void value_queries(const AttentionTile& t, const AttentionState& s, const T* const* v, int query, int begin,
-                                int end) {
-  if (begin >= end) return;
+template <typename T, int kQueries, bool kRagged>
+UMBEL_INLINE void value_queries(const AttentionTile& t, const AttentionState& s, const T* const* v, int query,
+                                Visible range, const Visible* own) {
+  if (range.begin >= range.end) return;
   int d = 0;
   if constexpr (kQueries == 1) {  // alone: more columns at once, for more independent chains
     for (; d + 2 * kTileVectors * kLanes <= t.padded; d += 2 * kTileVectors * kLanes) {
-      value_tile<T, 1, 2 * kTileVectors>(t, s, v, query, d, begin, end);
+      value_tile<T, 1, 2 * kTileVectors, kRagged>(t, s, v, query, d, range, own);
     }
   }
   for (; d + kTileVectors * kLanes <= t.padded; d += kTileVectors * kLanes) {
-    value_tile<T, kQueries, kTileVectors>(t, s, v, query, d, begin, end);
+    value_tile<T, kQueries, kTileVectors, kRagged>(t, s, v, query, d, range, own);
   }
-  for (; d + kLanes <= t.padded; d += kLanes) value_tile<T, kQueries, 1>(t, s, v, query, d, begin, end);
+  for (; d + kLanes <= t.padded; d += kLanes) value_tile<T, kQueries, 1, kRagged>(t, s, v, query, d, range, own);
 }
 
-// Visible keys of a query in the step that starts at key `step`.
-struct Visible {
-  int begin;
-  int end;
-};
+// What a query sees of the step that starts at key `step`; begin >= end where that is nothing.
 UMBEL_INLINE Visible visible(const AttentionTile& t, int query, int step) {
   const int begin = t.key_begin[query] - step;
   const int end = t.key_end[query] - step;
   return {begin > 0 ? begin : 0, end < kStep ? end : kStep};
 }
 
-// One step for kQueries queries: what all of them see is multiplied together, the ragged ends one by one, in key order.
+// One step for kQueries queries: the keys that all of them see without questions, those before and after with.
 template <typename T, int kQueries>
 UMBEL_INLINE void attention_step(const AttentionTile& t, const AttentionState& s, const T* const* k, const T* const* v,
                                  int query, int step) {
   Visible own[kQueries];
-  int begin = 0;
-  int end = kStep;
-  bool any = false;
+  Visible all = {kStep, 0};
+  Visible common = {0, kStep};
   for (int i = 0; i < kQueries; ++i) {
     own[i] = visible(t, query + i, step);
-    if (own[i].begin > begin) begin = own[i].begin;
-    if (own[i].end < end) end = own[i].end;
-    any = any || own[i].begin < own[i].end;
+    if (own[i].begin > common.begin) common.begin = own[i].begin;
+    if (own[i].end < common.end) common.end = own[i].end;
+    if (own[i].begin >= own[i].end) continue;
+    if (own[i].begin < all.begin) all.begin = own[i].begin;
+    if (own[i].end > all.end) all.end = own[i].end;
   }
-  if (!any) return;
-  score_queries<T, kQueries>(t, s, k, query);
+  if (all.begin >= all.end) return;
+  score_queries<T, kQueries>(t, s, k, query, all.begin, all.end);
   for (int i = 0; i < kQueries; ++i) {
     if (own[i].begin < own[i].end) softmax_step(t, s, query + i, own[i].begin, own[i].end);
   }
-  if (begin < end) {
-    for (int i = 0; i < kQueries; ++i) value_queries<T, 1>(t, s, v, query + i, own[i].begin, begin);
-    value_queries<T, kQueries>(t, s, v, query, begin, end);
-    for (int i = 0; i < kQueries; ++i) value_queries<T, 1>(t, s, v, query + i, end, own[i].end);
-  } else {
-    for (int i = 0; i < kQueries; ++i) value_queries<T, 1>(t, s, v, query + i, own[i].begin, own[i].end);
+  if (kQueries == 1 || common.begin >= common.end) {
+    value_queries<T, kQueries, (kQueries > 1)>(t, s, v, query, all, own);
+    return;
   }
+  value_queries<T, kQueries, true>(t, s, v, query, {all.begin, common.begin}, own);
+  value_queries<T, kQueries, false>(t, s, v, query, common, own);
+  value_queries<T, kQueries, true>(t, s, v, query, {common.end, all.end}, own);
 }
 
 UMBEL_INLINE void attention_begin(const AttentionTile& t, const AttentionState& s) {
@@ -205,6 +219,38 @@ UMBEL_INLINE void attention_end(const AttentionTile& t, const AttentionState& s)
   }
 }
 
+// Where the blocks of a step lie. Blocks that nobody in the tile sees need not exist: a neighbour stands in, unused.
+template <typename T>
+struct StepBlocks {
+  const T* k[kStepBlocks];
+  const T* v[kStepBlocks];
+};
+template <typename T>
+UMBEL_INLINE StepBlocks<T> step_blocks(const AttentionTile& t, int step, int block_first, int block_last) {
+  StepBlocks<T> result;
+  for (int j = 0; j < kStepBlocks; ++j) {
+    int block = step / kBlock + j;
+    if (block < block_first) block = block_first;
+    if (block > block_last) block = block_last;
+    result.k[j] = static_cast<const T*>(t.k) + t.blocks[block] * t.block_stride;
+    result.v[j] = static_cast<const T*>(t.v) + t.blocks[block] * t.block_stride;
+  }
+  return result;
+}
+// Asks for a step's keys or values while the step before is computed: blocks lie anywhere, so no hardware guesses them.
+// In decode (few queries) a step waits for memory: all lines. In prefill the heads of the blocks are enough, the hardware
+// follows the stream. (Measured on Zen 5, bf16 keys from memory: +20 % with heads, +60 % with all lines.)
+constexpr int64_t kBlockHeadBytes = 512;
+constexpr int kDecodeQueries = 8;
+template <typename T>
+UMBEL_INLINE void prefetch_blocks(const AttentionTile& t, const T* const* block) {
+  int64_t bytes = static_cast<int64_t>(t.padded) * kBlock * sizeof(T);
+  if (t.count > kDecodeQueries && bytes > kBlockHeadBytes) bytes = kBlockHeadBytes;
+  for (int j = 0; j < kStepBlocks; ++j) {
+    for (int64_t i = 0; i < bytes; i += 64) prefetch(reinterpret_cast<const char*>(block[j]) + i);
+  }
+}
+
 template <typename T>
 static void attention(const AttentionTile& t) {
   const AttentionState s = cut_scratch(t);
@@ -217,24 +263,25 @@ static void attention(const AttentionTile& t) {
   }
   const int block_first = first / kBlock;
   const int block_last = (last - 1) / kBlock;
-  for (int step = first / kStep * kStep; step < last; step += kStep) {
-    const T* k[kStepBlocks];
-    const T* v[kStepBlocks];
-    for (int j = 0; j < kStepBlocks; ++j) {  // blocks that nobody sees need not exist: read a neighbour, use nothing of it
-      int block = step / kBlock + j;
-      if (block < block_first) block = block_first;
-      if (block > block_last) block = block_last;
-      k[j] = static_cast<const T*>(t.k) + t.blocks[block] * t.block_stride;
-      v[j] = static_cast<const T*>(t.v) + t.blocks[block] * t.block_stride;
+  const int step_first = first / kStep * kStep;
+  StepBlocks<T> next = step_blocks<T>(t, step_first, block_first, block_last);
+  for (int step = step_first; step < last; step += kStep) {
+    const StepBlocks<T> now = next;
+    if (step + kStep < last) {
+      next = step_blocks<T>(t, step + kStep, block_first, block_last);
+      prefetch_blocks<T>(t, next.k);
+      prefetch_blocks<T>(t, next.v);
     }
     int query = 0;
-    for (; query + kQueryTile <= t.count; query += kQueryTile) attention_step<T, kQueryTile>(t, s, k, v, query, step);
+    for (; query + kQueryTile <= t.count; query += kQueryTile) {
+      attention_step<T, kQueryTile>(t, s, now.k, now.v, query, step);
+    }
     switch (t.count - query) {
-      case 1: attention_step<T, 1>(t, s, k, v, query, step); break;
-      case 2: attention_step<T, 2>(t, s, k, v, query, step); break;
-      case 3: attention_step<T, 3>(t, s, k, v, query, step); break;
-      case 4: attention_step<T, 4>(t, s, k, v, query, step); break;
-      case 5: attention_step<T, 5>(t, s, k, v, query, step); break;
+      case 1: attention_step<T, 1>(t, s, now.k, now.v, query, step); break;
+      case 2: attention_step<T, 2>(t, s, now.k, now.v, query, step); break;
+      case 3: attention_step<T, 3>(t, s, now.k, now.v, query, step); break;
+      case 4: attention_step<T, 4>(t, s, now.k, now.v, query, step); break;
+      case 5: attention_step<T, 5>(t, s, now.k, now.v, query, step); break;
       default: break;
     }
   }

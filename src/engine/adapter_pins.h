@@ -1,4 +1,4 @@
-// AdapterSource: the little that the engine asks of the adapter library, so that a simulation can stand in for it.
+// AdapterPins: the little that the engine asks of the adapter library, so that a simulation can stand in for it.
 #pragma once
 
 #include <optional>
@@ -10,9 +10,9 @@
 namespace umbel {
 
 // Called by the engine's thread only.
-class AdapterSource {
+class AdapterPins {
  public:
-  virtual ~AdapterSource() = default;
+  virtual ~AdapterPins() = default;
   // The prefix cache's key: what the adapter's files contain, not what it is called. REQUIRES ref.
   virtual const std::string& digest(const AdapterRef& ref) const = 0;
   // As AdapterLibrary::try_pin: never waits for a load.
@@ -20,10 +20,10 @@ class AdapterSource {
 };
 
 // The real one.
-class LibrarySource final : public AdapterSource {
+class LibraryPins final : public AdapterPins {
  public:
   // library outlives this; null = base only.
-  explicit LibrarySource(AdapterLibrary* library) : library_(library) {}
+  explicit LibraryPins(AdapterLibrary* library) : library_(library) {}
   const std::string& digest(const AdapterRef& ref) const override;
   Result<std::optional<AdapterHandle>> try_pin(const AdapterRef& ref) override;
 
