@@ -1,13 +1,17 @@
 // ChatTemplate: a Hugging Face chat template (Jinja) rendered by minijinja with the functions that transformers gives it:
 // raise_exception, strftime_now, tojson, loop controls, {% generation %} spans. trim_blocks and lstrip_blocks are on.
+// Messages are prepared as transformers 5 does it: null fields are dropped, reasoning_content and thinking stand for
+// each other.
 //
 // Immutable after load; any thread.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -15,13 +19,19 @@
 
 namespace umbel {
 
+// JSON whose objects keep the order of their keys: templates print tools and arguments in that order. A Json converts
+// to it, but its keys are sorted already; requests that reach a template are parsed with parse_ordered_json.
+using OrderedJson = nlohmann::ordered_json;
+// As parse_json (same limits, same errors).
+Result<OrderedJson> parse_ordered_json(std::string_view text, std::string_view what);
+
 struct ChatInput {
-  Json messages;                     // array of {role, content, ...}
-  Json tools = nullptr;              // array or null
-  Json documents = nullptr;          // array or null
+  OrderedJson messages;             // array of {role, content, ...}; not empty
+  OrderedJson tools = nullptr;      // array or null
+  OrderedJson documents = nullptr;  // array or null
   bool add_generation_prompt = true;
-  Json extra = Json::object();       // chat_template_kwargs: extra variables
-  std::optional<int64_t> now;        // seconds since the epoch for strftime_now; the real time when absent
+  OrderedJson extra = OrderedJson::object();  // chat_template_kwargs: extra variables
+  std::optional<int64_t> now;  // seconds since the epoch for strftime_now (local time); the real time when absent
 };
 
 struct ChatText {
@@ -41,6 +51,8 @@ class ChatTemplate {
   static Result<std::shared_ptr<const ChatTemplate>> load(const Path& dir);
   // special_tokens: {"bos_token": ..., "eos_token": ...} as strings.
   static Result<std::shared_ptr<const ChatTemplate>> from_source(std::string source, Json special_tokens);
+  // What load() gives the template of dir; for a template that comes from elsewhere (an adapter's folder).
+  static Result<Json> special_tokens(const Path& dir);
   virtual ~ChatTemplate() = default;
 
   // A raise_exception or a template failure is kInvalidArgument with the template's own words.

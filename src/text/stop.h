@@ -1,4 +1,7 @@
 // StopMatcher: finds stop strings in streamed text and holds back text that could still become one. Not thread-safe.
+//
+// The stop string that is complete first wins; of two that end at the same byte, the longer one. So the result does not
+// depend on how the text was cut into pieces. Pieces of whole code points come out as whole code points.
 #pragma once
 
 #include <string>

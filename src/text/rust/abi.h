@@ -50,4 +50,14 @@ bool umbel_tokenizer_is_special(const UmbelTokenizer* tokenizer, int32_t id);
 size_t umbel_tokenizer_vocab_size(const UmbelTokenizer* tokenizer);
 int64_t umbel_tokenizer_bos(const UmbelTokenizer* tokenizer);
 int64_t umbel_tokenizer_eos(const UmbelTokenizer* tokenizer);
+
+struct UmbelTemplate;
+
+// special_tokens: a JSON object of strings.
+int32_t umbel_template_new(const char* source, size_t source_size, const char* special_tokens,
+                           size_t special_tokens_size, UmbelTemplate** out, UmbelBytes* error);
+void umbel_template_free(UmbelTemplate* chat_template);
+// input: JSON {messages, tools, documents, add_generation_prompt, extra, now}. spans: what generation blocks produced.
+int32_t umbel_template_render(const UmbelTemplate* chat_template, const char* input, size_t size, UmbelBytes* out,
+                              UmbelSpans* spans, UmbelBytes* error);
 }

@@ -3,4 +3,11 @@
 //! Every entry catches panics; nothing unwinds into C++.
 
 mod abi;
+mod clock;
+mod generation;
+mod jinja;
+mod python_json;
+mod python_methods;
+mod source;
+mod template;
 mod tokenizer;
