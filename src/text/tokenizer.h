@@ -27,17 +27,18 @@ struct TokenSpan {
 
 class Tokenizer {
  public:
-  // DIR/tokenizer.json with DIR/tokenizer_config.json (BOS/EOS rules) beside it. A folder without tokenizer.json is
-  // kNotFound with the remedy.
+  // DIR/tokenizer.json with the named and added tokens of DIR/tokenizer_config.json (or special_tokens_map.json) beside
+  // it. A folder without tokenizer.json is kNotFound with the remedy.
   static Result<std::shared_ptr<const Tokenizer>> load(const Path& dir);
-  // From the text of a tokenizer.json alone.
+  // From the text of a tokenizer.json alone: bos() and eos() are unknown then.
   static Result<std::shared_ptr<const Tokenizer>> from_json(std::string_view tokenizer_json);
   virtual ~Tokenizer() = default;
 
-  // add_special: what the checkpoint's post-processor and add_bos_token/add_eos_token say (BOS at most once).
+  // add_special: what the post-processor in tokenizer.json says, as in transformers 5, which does not read add_bos_token
+  // and add_eos_token where there is a tokenizer.json. A text that brings its own BOS keeps only that one.
   virtual Result<std::vector<TokenId>> encode(std::string_view text, bool add_special) const = 0;
   virtual Result<std::vector<TokenSpan>> encode_spans(std::string_view text, bool add_special) const = 0;
-  // Ids outside the vocabulary are kInvalidArgument.
+  // skip_special leaves out special tokens. Ids outside the vocabulary are kInvalidArgument.
   virtual Result<std::string> decode(std::span<const TokenId> ids, bool skip_special) const = 0;
   // The vocabulary entry as it is written in the file; nullopt outside the vocabulary.
   virtual std::optional<std::string> token(TokenId id) const = 0;

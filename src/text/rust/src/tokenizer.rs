@@ -1,9 +1,11 @@
-//! tokenizer.json through the tokenizers crate, with the rules that transformers adds from tokenizer_config.json.
+//! tokenizer.json through the tokenizers crate, with the tokens that transformers adds from tokenizer_config.json.
+//!
+//! Which special tokens surround a text is the post-processor's word alone: transformers 5 does not read add_bos_token
+//! and add_eos_token where there is a tokenizer.json.
 
 use crate::abi::{guard, items, text, Bytes, Failure, Span, Spans};
 use serde_json::Value;
-use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, PostProcessorWrapper};
+use tokenizers::AddedToken;
 
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -74,44 +76,37 @@ fn named_token_listed(value: &Value) -> Option<AddedToken> {
     Some(token)
 }
 
-/// transformers replaces the post-processor as soon as the configuration has add_bos_token or add_eos_token.
-fn apply_bos_eos_rules(
-    inner: &mut tokenizers::Tokenizer,
-    config: &Value,
-    bos: Option<(&str, u32)>,
-    eos: Option<(&str, u32)>,
-) -> Result<(), Failure> {
-    if config.get("add_bos_token").is_none() && config.get("add_eos_token").is_none() {
-        return Ok(());
-    }
-    let wanted = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let mut pieces: Vec<String> = Vec::new();
-    let mut special: Vec<(String, u32)> = Vec::new();
-    let mut add = |token: Option<(&str, u32)>, pieces: &mut Vec<String>| {
-        if let Some((content, id)) = token {
-            pieces.push(content.to_string());
-            if !special.iter().any(|(known, _)| known == content) {
-                special.push((content.to_string(), id));
-            }
-        }
+/// Merges in the older form "left right" are ambiguous where a piece contains a space, and the crate refuses them. Split
+/// such lines where both parts and the whole are in the vocabulary, into the newer form of pairs.
+fn with_paired_merges(json: &str) -> Option<String> {
+    let mut parsed: Value = serde_json::from_str(json).ok()?;
+    let vocab = parsed.get("model")?.get("vocab")?.as_object()?.clone();
+    let split = |merge: &str| -> Option<Value> {
+        merge.match_indices(' ').find_map(|(at, _)| {
+            let (left, right) = (&merge[..at], &merge[at + 1..]);
+            let known = [left, right, &[left, right].concat()].iter().all(|piece| vocab.contains_key(*piece));
+            known.then(|| Value::from(vec![left, right]))
+        })
     };
-    add(bos.filter(|_| wanted("add_bos_token")), &mut pieces);
-    pieces.push("$A".to_string());
-    add(eos.filter(|_| wanted("add_eos_token")), &mut pieces);
-    let template = TemplateProcessing::builder()
-        .try_single(pieces)
-        .map_err(|error| Failure::invalid(format!("bos/eos rule: {error}")))?
-        .special_tokens(special)
-        .build()
-        .map_err(|error| Failure::invalid(format!("bos/eos rule: {error}")))?;
-    inner.with_post_processor(Some(PostProcessorWrapper::Template(template)));
-    Ok(())
+    for merge in parsed.get_mut("model")?.get_mut("merges")?.as_array_mut()? {
+        if let Some(text) = merge.as_str() {
+            *merge = split(text)?;
+        }
+    }
+    Some(parsed.to_string())
+}
+
+fn parse(json: &str) -> Result<tokenizers::Tokenizer, Failure> {
+    tokenizers::Tokenizer::from_bytes(json.as_bytes()).or_else(|error| {
+        with_paired_merges(json)
+            .and_then(|repaired| tokenizers::Tokenizer::from_bytes(repaired.as_bytes()).ok())
+            .ok_or_else(|| Failure::invalid(format!("tokenizer.json: {error}")))
+    })
 }
 
 impl Tokenizer {
     pub fn new(json: &str, config: &str) -> Result<Self, Failure> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json.as_bytes())
-            .map_err(|error| Failure::invalid(format!("tokenizer.json: {error}")))?;
+        let mut inner = parse(json)?;
         // A serving program decides about truncation and padding itself.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| Failure::invalid(error.to_string()))?;
@@ -121,23 +116,11 @@ impl Tokenizer {
                 .map_err(|error| Failure::invalid(format!("tokenizer_config.json: {error}")))?,
         };
         add_configured_tokens(&mut inner, &config);
-        let find = |name: &str| {
-            let token = named_token(config.get(name)?)?;
-            let id = inner.token_to_id(&token.content)?;
-            Some((token.content, id))
-        };
+        let find = |name: &str| inner.token_to_id(&named_token(config.get(name)?)?.content);
         let (bos, eos) = (find("bos_token"), find("eos_token"));
-        let pair = |token: &Option<(String, u32)>| token.as_ref().map(|(_, id)| *id);
-        let (bos_id, eos_id) = (pair(&bos), pair(&eos));
-        apply_bos_eos_rules(
-            &mut inner,
-            &config,
-            bos.as_ref().map(|(content, id)| (content.as_str(), *id)),
-            eos.as_ref().map(|(content, id)| (content.as_str(), *id)),
-        )?;
         let special =
             inner.get_added_tokens_decoder().iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
-        Ok(Tokenizer { inner, bos: bos_id, eos: eos_id, special })
+        Ok(Tokenizer { inner, bos, eos, special })
     }
 
     fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Span>, Failure> {
