@@ -1,13 +1,19 @@
 // What the text tests share: where the project, its goldens and the real inputs are.
 #pragma once
 
+#include <gtest/gtest.h>
+#include <unistd.h>
+
 #include <cstdlib>
+#include <fstream>
+#include <memory>
 #include <string>
 #include <system_error>
 
 #include "io/file.h"
 #include "io/json.h"
 #include "text/chat_template.h"
+#include "text/tokenizer.h"
 
 namespace umbel::testing {
 
@@ -34,5 +40,28 @@ inline OrderedJson golden(const char* name) {
 }
 
 inline std::string text_of(const OrderedJson& json) { return json.get<std::string>(); }
+
+// A folder of its own for one test.
+class Folder {
+ public:
+  explicit Folder(const std::string& name) : path_(Path(::testing::TempDir()) / (name + std::to_string(::getpid()))) {
+    std::filesystem::create_directories(path_);
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  const Path& path() const { return path_; }
+  void write(const char* name, const std::string& text) const { std::ofstream(path_ / name) << text; }
+
+ private:
+  Path path_;
+};
+
+// A tokenizer of tests/goldens/text/tokenizers with its configuration.
+inline std::shared_ptr<const Tokenizer> tiny(const std::string& name) {
+  const Path dir = goldens_dir() / "tokenizers";
+  const Folder folder("tiny");
+  folder.write("tokenizer.json", read_file(dir / (name + ".json")).value());
+  folder.write("tokenizer_config.json", read_file(dir / (name + ".config.json")).value());
+  return Tokenizer::load(folder.path()).value();
+}
 
 }  // namespace umbel::testing

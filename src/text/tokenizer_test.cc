@@ -2,9 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <fstream>
 #include <sstream>
 
 #include "text/text_testing.h"
@@ -12,34 +9,14 @@
 namespace umbel {
 namespace {
 
+using testing::Folder;
 using testing::text_of;
+using testing::tiny;
 using ::testing::HasSubstr;
 
 using Ids = std::vector<TokenId>;
 
 Ids ids_of(const OrderedJson& json) { return json.get<Ids>(); }
-
-// A folder of its own for one test.
-class Folder {
- public:
-  explicit Folder(const std::string& name) : path_(Path(::testing::TempDir()) / (name + std::to_string(::getpid()))) {
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  const Path& path() const { return path_; }
-  void write(const char* name, const std::string& text) const { std::ofstream(path_ / name) << text; }
-
- private:
-  Path path_;
-};
-
-std::shared_ptr<const Tokenizer> tiny(const std::string& name) {
-  const Path dir = testing::goldens_dir() / "tokenizers";
-  const Folder folder("tiny");
-  folder.write("tokenizer.json", read_file(dir / (name + ".json")).value());
-  folder.write("tokenizer_config.json", read_file(dir / (name + ".config.json")).value());
-  return Tokenizer::load(folder.path()).value();
-}
 
 // Real tokenizers whose files carry a prefix are put together as a folder.
 std::shared_ptr<const Tokenizer> real(const Path& data, const std::string& place) {
@@ -63,6 +40,15 @@ Ids with_one_bos(Ids ids, const Tokenizer& tokenizer) {
   return ids;
 }
 
+void expect_decoded(const Tokenizer& tokenizer, const OrderedJson& row) {
+  const Ids ids = ids_of(row["ids"]);
+  for (const bool skip : {false, true}) {
+    const OrderedJson& text = row[skip ? "decoded_skip" : "decoded"];
+    if (text.is_null()) continue;
+    EXPECT_EQ(tokenizer.decode(ids, skip).value(), text_of(text)) << skip;
+  }
+}
+
 void expect_golden(const Tokenizer& tokenizer, const OrderedJson& expected) {
   EXPECT_EQ(tokenizer.vocab_size(), expected["vocab_size"].get<size_t>());
   EXPECT_EQ(tokenizer.bos(), optional_id(expected["bos"]));
@@ -74,13 +60,11 @@ void expect_golden(const Tokenizer& tokenizer, const OrderedJson& expected) {
     const Ids ids = tokenizer.encode(text, true).value();
     EXPECT_EQ(ids, with_one_bos(ids_of(row["ids"]), tokenizer));
     EXPECT_EQ(tokenizer.encode(text, false).value(), ids_of(row["plain"]));
-    EXPECT_EQ(tokenizer.decode(ids_of(row["ids"]), false).value(), text_of(row["decoded"]));
-    EXPECT_EQ(tokenizer.decode(ids_of(row["ids"]), true).value(), text_of(row["decoded_skip"]));
+    expect_decoded(tokenizer, row);
   }
   for (const OrderedJson& row : expected["random"]) {
     SCOPED_TRACE(row["ids"].dump());
-    EXPECT_EQ(tokenizer.decode(ids_of(row["ids"]), false).value(), text_of(row["decoded"]));
-    EXPECT_EQ(tokenizer.decode(ids_of(row["ids"]), true).value(), text_of(row["decoded_skip"]));
+    expect_decoded(tokenizer, row);
   }
 }
 
@@ -116,8 +100,8 @@ Vectors read_vectors(const Path& stem) {
   const std::string texts = read_file(Path(stem.string() + ".inp")).value();
   for (size_t at = 0;;) {
     const size_t end = texts.find(kMarker, at);
+    if (end == std::string::npos) break;  // every text is followed by the marker
     vectors.texts.push_back(texts.substr(at, end - at));
-    if (end == std::string::npos) break;
     at = end + kMarker.size();
   }
   std::istringstream lines(read_file(Path(stem.string() + ".out")).value());
@@ -238,14 +222,18 @@ TEST(Tokenizer, SurvivesDamagedFiles) {
     std::string json = good;
     for (size_t edits = 1 + draw(3); edits > 0; --edits) {
       const size_t at = draw(json.size());
-      if (draw(2) == 0) json[at] = static_cast<char>(32 + draw(95));
-      else json.erase(at, 1 + draw(20));
+      if (draw(2) == 0) {
+        json[at] = static_cast<char>(32 + draw(95));
+      } else {
+        json.erase(at, 1 + draw(20));
+      }
     }
     const auto tokenizer = Tokenizer::from_json(json);
     if (!tokenizer.ok()) continue;
     ++loaded;
     const auto ids = (*tokenizer)->encode("Hello 東京 <s>", true);
-    if (ids.ok()) EXPECT_TRUE((*tokenizer)->decode(*ids, false).ok());
+    if (!ids.ok()) continue;
+    EXPECT_TRUE((*tokenizer)->decode(*ids, false).ok());
   }
   EXPECT_GT(loaded, 0);
 }

@@ -1,7 +1,9 @@
 //! What crosses the C border: owned byte and id buffers, error codes, and the guard that turns a panic into an error.
 //! `abi.h` is the C side of every type here; keep both in step.
 
+use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Once;
 
 /// Bytes owned by this library until `umbel_bytes_free`.
 #[repr(C)]
@@ -66,22 +68,40 @@ impl Failure {
     }
 }
 
+thread_local! {
+    /// How many `quietly` calls this thread is in: their panics are reported as values, not printed.
+    static QUIET: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `body`; a panic in it becomes its message.
+pub fn quietly<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if QUIET.with(Cell::get) == 0 {
+                print(info);
+            }
+        }));
+    });
+    QUIET.with(|depth| depth.set(depth.get() + 1));
+    let result = catch_unwind(AssertUnwindSafe(body));
+    QUIET.with(|depth| depth.set(depth.get() - 1));
+    result.map_err(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        words.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_else(|| "panic".into())
+    })
+}
+
 /// Runs one ABI entry. Errors and panics land in `error` (when not null) and become the return code.
 ///
 /// # Safety
 /// `error` is null or points to writable memory for one `Bytes`.
 pub unsafe fn guard(error: *mut Bytes, body: impl FnOnce() -> Result<(), Failure>) -> i32 {
-    let failure = match catch_unwind(AssertUnwindSafe(body)) {
+    let failure = match quietly(body) {
         Ok(Ok(())) => return OK,
         Ok(Err(failure)) => failure,
-        Err(panic) => {
-            let what = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
-                .unwrap_or_else(|| "unknown panic".to_string());
-            Failure { code: INTERNAL, message: format!("text library: {what}") }
-        }
+        Err(panic) => Failure { code: INTERNAL, message: format!("text library: {panic}") },
     };
     if !error.is_null() {
         error.write(failure.message.into());

@@ -76,7 +76,9 @@ fn key_text(key: &Value) -> Result<String, Error> {
         ValueKind::None => Ok("null".into()),
         ValueKind::Number if key.is_integer() => Ok(key.to_string()),
         ValueKind::Number => Ok(json_float(f64::try_from(key.clone())?)),
-        kind => Err(Error::new(ErrorKind::InvalidOperation, format!("keys must be str, int, float or bool, not {kind}"))),
+        kind => {
+            Err(Error::new(ErrorKind::InvalidOperation, format!("keys must be str, int, float or bool, not {kind}")))
+        }
     }
 }
 

@@ -107,9 +107,7 @@ fn split(text: &str, args: &[Value], from_right: bool) -> Result<Value, Error> {
     let parts: Vec<String> = match (separator, from_right) {
         (None, false) => split_spaces(text, limit),
         (None, true) => rsplit_spaces(text, limit),
-        (Some(separator), false) => {
-            text.splitn(limit.saturating_add(1), &separator).map(str::to_string).collect()
-        }
+        (Some(separator), false) => text.splitn(limit.saturating_add(1), &separator).map(str::to_string).collect(),
         (Some(separator), true) => {
             let mut parts: Vec<_> = text.rsplitn(limit.saturating_add(1), &separator).map(str::to_string).collect();
             parts.reverse();
@@ -130,7 +128,8 @@ fn split_lines(text: &str, keep_ends: bool) -> Vec<String> {
             out.push(rest.to_string());
             break;
         };
-        let width = if rest[at..].starts_with("\r\n") { 2 } else { rest[at..].chars().next().map_or(1, char::len_utf8) };
+        let width =
+            if rest[at..].starts_with("\r\n") { 2 } else { rest[at..].chars().next().map_or(1, char::len_utf8) };
         out.push(rest[..if keep_ends { at + width } else { at }].to_string());
         rest = &rest[at + width..];
     }
@@ -189,6 +188,21 @@ fn swap_case(text: &str) -> String {
         .collect()
 }
 
+/// str.title: every letter that follows no letter becomes upper case.
+fn title(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut in_word = false;
+    for c in text.chars() {
+        if in_word {
+            out.extend(c.to_lowercase());
+        } else {
+            out.extend(c.to_uppercase());
+        }
+        in_word = c.is_alphabetic();
+    }
+    out
+}
+
 /// str.join: only strings can be joined.
 fn join(separator: &str, args: &[Value]) -> Result<Value, Error> {
     let (items,): (&Value,) = from_args(args)?;
@@ -232,6 +246,7 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
         "ljust" | "rjust" | "center" => Value::from(pad(text, args, method)?),
         "zfill" => Value::from(zero_fill(text, from_args::<(i64,)>(args)?.0)),
         "swapcase" => Value::from(swap_case(text)),
+        "title" => Value::from(title(text)),
         "casefold" => Value::from(text.to_lowercase().replace('ß', "ss")),
         "isdecimal" => Value::from(!text.is_empty() && text.chars().all(|c| c.is_ascii_digit())),
         "isspace" => Value::from(!text.is_empty() && text.chars().all(is_space)),

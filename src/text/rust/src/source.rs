@@ -48,7 +48,8 @@ fn outer_words(text: &str) -> Vec<(usize, usize)> {
             b')' | b']' | b'}' => depth -= 1,
             _ if c.is_ascii_alphanumeric() || c == b'_' || c >= 0x80 => {
                 let begin = at;
-                while at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_' || bytes[at] >= 0x80) {
+                while at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_' || bytes[at] >= 0x80)
+                {
                     at += 1;
                 }
                 let is_attribute = text[..begin].trim_end().ends_with('.');
@@ -99,7 +100,12 @@ fn rewrite_tag(tag: &str) -> Option<String> {
 }
 
 fn first_word(tag: &str) -> &str {
-    tag.trim_start_matches("{%").trim_start_matches(['-', '+']).trim_start().split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default()
+    tag.trim_start_matches("{%")
+        .trim_start_matches(['-', '+'])
+        .trim_start()
+        .split(|c: char| !c.is_alphanumeric())
+        .next()
+        .unwrap_or_default()
 }
 
 pub fn rewrite(source: &str) -> String {

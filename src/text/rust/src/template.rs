@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use minijinja::value::{Kwargs, Value};
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value as Json;
 
@@ -14,7 +14,7 @@ use crate::{clock, jinja, python_methods, source};
 
 const NAME: &str = "chat";
 /// Instructions and bytes that one rendering may cost; far above what a long conversation needs.
-const FUEL: u64 = 200_000_000;
+const FUEL: u64 = 20_000_000;
 
 pub struct Template {
     environment: Environment<'static>,
@@ -95,9 +95,9 @@ impl Template {
             .get_template(NAME)
             .and_then(|template| template.render(jinja::to_value(&context)))
             .map_err(|error| {
-                let words = raised.lock().ok().and_then(|mut slot| slot.take());
-                Failure::invalid(words.unwrap_or_else(|| format!("chat template: {}", describe(&error))))
-            })?;
+            let words = raised.lock().ok().and_then(|mut slot| slot.take());
+            Failure::invalid(words.unwrap_or_else(|| format!("chat template: {}", describe(&error))))
+        })?;
         Ok(if self.has_generation { generation::take_spans(&rendered, &markers) } else { (rendered, Vec::new()) })
     }
 
@@ -134,7 +134,8 @@ impl Template {
 
 /// A minijinja error as one line: what, and in which line of the template.
 fn describe(error: &Error) -> String {
-    let mut words = error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    let mut words =
+        error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
     if let Some(line) = error.line() {
         words.push_str(&format!(" (line {line})"));
     }

@@ -3,7 +3,7 @@
 //! Which special tokens surround a text is the post-processor's word alone: transformers 5 does not read add_bos_token
 //! and add_eos_token where there is a tokenizer.json.
 
-use crate::abi::{guard, items, text, Bytes, Failure, Span, Spans};
+use crate::abi::{guard, items, quietly, text, Bytes, Failure, Span, Spans};
 use serde_json::Value;
 use tokenizers::AddedToken;
 
@@ -30,8 +30,7 @@ fn named_token(value: &Value) -> Option<AddedToken> {
     )
 }
 
-const NAMED: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const NAMED: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// Tokens that the configuration names but tokenizer.json lacks, in the order in which transformers adds them.
 fn add_configured_tokens(inner: &mut tokenizers::Tokenizer, config: &Value) {
@@ -39,10 +38,7 @@ fn add_configured_tokens(inner: &mut tokenizers::Tokenizer, config: &Value) {
         .get("added_tokens_decoder")
         .and_then(Value::as_object)
         .map(|object| {
-            object
-                .iter()
-                .filter_map(|(id, token)| Some((id.parse().ok()?, named_token_listed(token)?)))
-                .collect()
+            object.iter().filter_map(|(id, token)| Some((id.parse().ok()?, named_token_listed(token)?))).collect()
         })
         .unwrap_or_default();
     listed.sort_by_key(|(id, _)| *id);
@@ -96,10 +92,18 @@ fn with_paired_merges(json: &str) -> Option<String> {
     Some(parsed.to_string())
 }
 
+/// The crate panics on some malformed files; that is the file's fault, not ours.
+fn parse_once(json: &str) -> Result<tokenizers::Tokenizer, String> {
+    match quietly(|| tokenizers::Tokenizer::from_bytes(json.as_bytes())) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(panic) => Err(panic),
+    }
+}
+
 fn parse(json: &str) -> Result<tokenizers::Tokenizer, Failure> {
-    tokenizers::Tokenizer::from_bytes(json.as_bytes()).or_else(|error| {
+    parse_once(json).or_else(|error| {
         with_paired_merges(json)
-            .and_then(|repaired| tokenizers::Tokenizer::from_bytes(repaired.as_bytes()).ok())
+            .and_then(|repaired| parse_once(&repaired).ok())
             .ok_or_else(|| Failure::invalid(format!("tokenizer.json: {error}")))
     })
 }
