@@ -17,7 +17,7 @@ constexpr int64_t kHeadDimMax = 1024;
 constexpr int64_t kPositionsMax = int64_t{1} << 28;
 
 Status impossible(const char* name, int64_t value, const std::string& why) {
-  return invalid_argument(std::string("config.json: ") + name + " = " + std::to_string(value) + ": " + why);
+  return invalid_argument(std::string("") + name + " = " + std::to_string(value) + ": " + why);
 }
 
 Result<int64_t> extent(const Json& json, const char* name, int64_t limit) {
@@ -51,7 +51,7 @@ Status check_inactive(const Json& json) {
   for (const Field& field : fields) {
     if (!json.contains(field.name) || json[field.name].is_null() || json[field.name] == field.inactive) continue;
     const std::string only = field.inactive.is_null() ? "only without it" : "only with " + field.inactive.dump();
-    return unsupported(std::string("config.json: ") + field.name + " = " + json[field.name].dump().substr(0, 80) +
+    return unsupported(std::string("") + field.name + " = " + json[field.name].dump().substr(0, 80) +
                        " is not computed here, " + only);
   }
   return ok_status();
@@ -61,12 +61,12 @@ Status read_architecture(const Json& json, const Family& family, ModelConfig& co
   config.architecture = std::string(family.architecture);
   if (!json.contains("architectures") || json["architectures"].is_null()) return ok_status();
   const Json& list = json["architectures"];
-  if (!list.is_array()) return invalid_argument("config.json: architectures is not a list");
+  if (!list.is_array()) return invalid_argument("architectures is not a list");
   for (const Json& name : list) {
     if (name.is_string() && name.get<std::string>() == family.architecture) return ok_status();
   }
   if (list.empty()) return ok_status();
-  return unsupported("config.json: architectures " + list.dump().substr(0, 80) + " is not computed here, " +
+  return unsupported("architectures " + list.dump().substr(0, 80) + " is not computed here, " +
                      std::string(family.architecture) + " is");
 }
 
@@ -99,7 +99,7 @@ Status check_shape(const ModelConfig& config) {
 
 Result<int32_t> token_id(const Json& value, const char* name) {
   if (value.is_number_integer() && value >= 0 && value <= kVocabMax) return value.get<int32_t>();
-  return invalid_argument(std::string("config.json: ") + name + " holds " + value.dump().substr(0, 40) +
+  return invalid_argument(std::string("") + name + " holds " + value.dump().substr(0, 40) +
                           ", not a token id");
 }
 
@@ -116,7 +116,7 @@ Status read_dtype(const Json& json, ModelConfig& config) {
     ASSIGN_OR_RETURN(const std::string text, json_field_or<std::string>(json, name, ""));
     if (text.empty() || text == "auto") continue;
     const Result<DType> dtype = parse_dtype(text);
-    if (!dtype.ok()) return dtype.status().with_context(std::string("config.json: ") + name);
+    if (!dtype.ok()) return dtype.status().with_context(std::string("") + name);
     config.dtype = *dtype;
     return ok_status();
   }
@@ -127,7 +127,8 @@ Status read_dtype(const Json& json, ModelConfig& config) {
 
 int64_t ModelConfig::context_length() const {
   if (rope.type != RopeType::kDynamic) return max_position_embeddings;
-  return static_cast<int64_t>(std::floor(static_cast<double>(max_position_embeddings) * rope.factor));
+  const double grown = std::floor(static_cast<double>(max_position_embeddings) * rope.factor);
+  return grown < static_cast<double>(kPositionsMax) ? static_cast<int64_t>(grown) : kPositionsMax;
 }
 
 Result<std::vector<int32_t>> read_token_ids(const Json& json, const char* name) {
@@ -142,12 +143,12 @@ Result<std::vector<int32_t>> read_token_ids(const Json& json, const char* name) 
 }
 
 Result<ModelConfig> parse_model_config(const Json& json) {
-  if (!json.is_object()) return invalid_argument("config.json is not an object");
+  if (!json.is_object()) return invalid_argument("not a JSON object");
   ModelConfig config;
   ASSIGN_OR_RETURN(config.model_type, json_field<std::string>(json, "model_type"));
   const Family* family = find_family(config.model_type);
   if (family == nullptr) {
-    return unsupported("config.json: model_type \"" + config.model_type.substr(0, 80) +
+    return unsupported("model_type \"" + config.model_type.substr(0, 80) +
                        "\" is not computed here; known: " + known_model_types());
   }
   RETURN_IF_ERROR(read_architecture(json, *family, config));
@@ -155,7 +156,7 @@ Result<ModelConfig> parse_model_config(const Json& json) {
   RETURN_IF_ERROR(read_shape(json, config));
   ASSIGN_OR_RETURN(config.rms_norm_eps, json_field_or<double>(json, "rms_norm_eps", 1e-6));
   if (!(config.rms_norm_eps > 0 && config.rms_norm_eps < 1)) {
-    return invalid_argument("config.json: rms_norm_eps must be between 0 and 1");
+    return invalid_argument("rms_norm_eps must be between 0 and 1");
   }
   ASSIGN_OR_RETURN(config.tie_word_embeddings, json_field_or<bool>(json, "tie_word_embeddings", false));
   config.window.assign(config.layers, 0);
@@ -174,7 +175,7 @@ Result<ModelConfig> load_model_config(const Path& dir) {
   }
   ASSIGN_OR_RETURN(const Json json, read_json(dir / "config.json"));
   Result<ModelConfig> config = parse_model_config(json);
-  if (!config.ok()) return config.status().with_context(dir.string());
+  if (!config.ok()) return config.status().with_context((dir / "config.json").string());
   return config;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -163,5 +164,20 @@ class ForwardRunner {
   size_t scratch_peak_ = 0;
   size_t scratch_planned_ = 0;
 };
+
+// Mean of -log p(next token), teacher-forced.
+inline double mean_loss(ForwardRunner& runner, const std::vector<int32_t>& tokens) {
+  const auto vocab = static_cast<size_t>(runner.model().config().vocab_size);
+  const std::vector<float> logits = runner.run({.tokens = tokens});
+  double sum = 0;
+  for (size_t i = 0; i + 1 < tokens.size(); ++i) {
+    const float* row = logits.data() + i * vocab;
+    const double largest = *std::max_element(row, row + vocab);
+    double total = 0;
+    for (size_t j = 0; j < vocab; ++j) total += std::exp(row[j] - largest);
+    sum += largest + std::log(total) - row[tokens[i + 1]];
+  }
+  return sum / static_cast<double>(tokens.size() - 1);
+}
 
 }  // namespace umbel::testing

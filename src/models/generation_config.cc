@@ -10,7 +10,7 @@ Status read_number(const Json& json, const char* name, std::optional<double>& va
   if (!json.contains(name) || json[name].is_null()) return ok_status();
   ASSIGN_OR_RETURN(const double number, json_field<double>(json, name));
   if (!std::isfinite(number) || number < 0) {
-    return invalid_argument(std::string("generation_config.json: ") + name + " must not be negative");
+    return invalid_argument(std::string("") + name + " must not be negative");
   }
   value = number;
   return ok_status();

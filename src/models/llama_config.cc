@@ -18,24 +18,24 @@ Result<int64_t> window_length(const Json& json, int64_t fallback) {
   if (json["sliding_window"].is_null()) return int64_t{0};
   ASSIGN_OR_RETURN(const int64_t window, json_field<int64_t>(json, "sliding_window"));
   if (window >= 1) return window;
-  return invalid_argument("config.json: sliding_window = " + std::to_string(window) + ": must be at least 1, or null");
+  return invalid_argument("sliding_window = " + std::to_string(window) + ": must be at least 1, or null");
 }
 
 // config.window from layer_types: "full_attention" or "sliding_attention", one per layer. window 0 = none is configured.
 Status apply_layer_types(const Json& types, int64_t window, ModelConfig& config) {
   if (!types.is_array() || static_cast<int64_t>(types.size()) != config.layers) {
-    return invalid_argument("config.json: layer_types must be a list of num_hidden_layers = " +
+    return invalid_argument("layer_types must be a list of num_hidden_layers = " +
                             std::to_string(config.layers) + " names");
   }
   for (int64_t i = 0; i < config.layers; ++i) {
     const Json& type = types[static_cast<size_t>(i)];
     const bool sliding = type == "sliding_attention";
     if (!sliding && type != "full_attention") {
-      return unsupported("config.json: layer_types holds " + type.dump().substr(0, 40) +
+      return unsupported("layer_types holds " + type.dump().substr(0, 40) +
                          "; full_attention and sliding_attention are computed here");
     }
     if (sliding && window == 0) {
-      return invalid_argument("config.json: layer_types asks for sliding_attention but there is no sliding_window");
+      return invalid_argument("layer_types asks for sliding_attention but there is no sliding_window");
     }
     config.window[i] = sliding ? window : 0;
   }
@@ -63,7 +63,7 @@ Status read_llama_config(const Json& json, ModelConfig& config) {
   ASSIGN_OR_RETURN(config.mlp_bias, json_field_or<bool>(json, "mlp_bias", false));
   // This family has no window of its own; a file that asks for one would be answered wrongly.
   if (present(json, "sliding_window")) {
-    return unsupported("config.json: sliding_window is not computed for model_type llama; mistral has it");
+    return unsupported("sliding_window is not computed for model_type llama; mistral has it");
   }
   if (present(json, "layer_types")) return apply_layer_types(json["layer_types"], 0, config);
   return ok_status();
@@ -78,7 +78,7 @@ Status read_mistral_config(const Json& json, ModelConfig& config) {
   RETURN_IF_ERROR(apply_layer_types(json["layer_types"], window, config));
   for (const int64_t layer_window : config.window) {
     if (layer_window != window) {
-      return unsupported("config.json: layer_types of a mistral must be alike for all layers and agree with sliding_window");
+      return unsupported("layer_types of a mistral must be alike for all layers and agree with sliding_window");
     }
   }
   return ok_status();

@@ -1,5 +1,7 @@
 #include "models/model.h"
 
+#include <cstring>
+
 #include "io/safetensors.h"
 #include "models/registry.h"
 #include "models/weights.h"
@@ -17,6 +19,12 @@ class CheckpointSource final : public WeightSource {
     std::vector<std::string> names;
     for (const auto& [name, view] : files_.tensors()) names.push_back(name);
     return names;
+  }
+  bool differ(const std::string& first, const std::string& second) const override {
+    const TensorView* a = files_.find(first);
+    const TensorView* b = files_.find(second);
+    if (a == nullptr || b == nullptr) return false;
+    return a->dtype != b->dtype || a->shape != b->shape || std::memcmp(a->data, b->data, a->bytes()) != 0;
   }
   std::string description() const override { return "the checkpoint in " + dir_.string(); }
 

@@ -50,6 +50,7 @@ class RandomSource final : public WeightSource {
     return &view_;
   }
   std::vector<std::string> names() const override { return {}; }
+  bool differ(const std::string&, const std::string&) const override { return false; }
   std::string description() const override { return "the weight generator"; }
 
  private:

@@ -46,6 +46,20 @@ TEST_P(RealModelTest, LogitsAtEveryPosition) {
   EXPECT_LT(testing::relative_difference(runner(1).run({tokens}), expected), 1e-4);
 }
 
+// These weights are f32: here the 16-bit modes round them, unlike seedling's.
+TEST_P(RealModelTest, LossOfItsOwnStoryInSixteenBits) {
+  std::vector<int32_t> tokens = {1};
+  for (const int32_t id : testing::ints(golden_["greedy"])) tokens.push_back(id);
+  tokens.resize(std::min<size_t>(tokens.size(), GetParam().steps));
+  const auto loss = [&](const std::string& dtype) {
+    testing::ForwardRunner narrow(load_model(dir_ / "hf", {.dtype = dtype, .choice = choice_}).value(), choice_);
+    return testing::mean_loss(narrow, tokens);
+  };
+  const double reference = loss("f32");
+  EXPECT_NEAR(loss("bf16"), reference, 0.005 * reference);
+  EXPECT_NEAR(loss("f16"), reference, 0.005 * reference);
+}
+
 INSTANTIATE_TEST_SUITE_P(Data, RealModelTest,
                          ::testing::Values(RealModel{"stories260K", 200}, RealModel{"aidreams260K", 128}),
                          [](const auto& info) { return std::string(info.param.folder); });

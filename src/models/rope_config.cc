@@ -16,18 +16,18 @@ Result<Json> scaling_object(const Json& json) {
   for (const char* name : {"rope_scaling", "rope_parameters"}) {
     if (!present(json, name)) continue;
     const Json& object = json[name];
-    if (!object.is_object()) return invalid_argument(std::string("config.json: ") + name + " is not an object");
+    if (!object.is_object()) return invalid_argument(std::string("") + name + " is not an object");
     Json common;
     for (const char* layer_type : {"full_attention", "sliding_attention"}) {
       if (!present(object, layer_type)) continue;
       if (!common.is_null() && common != object[layer_type]) {
-        return unsupported(std::string("config.json: ") + name +
+        return unsupported(std::string("") + name +
                            " differs between full_attention and sliding_attention; one RoPE for all layers is computed");
       }
       common = object[layer_type];
     }
     if (!common.is_null() && !common.is_object()) {
-      return invalid_argument(std::string("config.json: ") + name + " holds no object per layer type");
+      return invalid_argument(std::string("") + name + " holds no object per layer type");
     }
     return common.is_null() ? object : common;
   }
@@ -42,12 +42,12 @@ Result<RopeType> read_type(const Json& scaling) {
     if (kTypeNames[i] == name) return static_cast<RopeType>(i);
     known += (i ? ", " : "") + std::string(kTypeNames[i]);
   }
-  return unsupported("config.json: rope_type \"" + name + "\" is not computed here; known: " + known);
+  return unsupported("rope_type \"" + name + "\" is not computed here; known: " + known);
 }
 
 Status positive(double value, const char* name) {
   if (std::isfinite(value) && value > 0) return ok_status();
-  return invalid_argument(std::string("config.json: RoPE field ") + name + " must be a positive number");
+  return invalid_argument(std::string("RoPE field ") + name + " must be a positive number");
 }
 
 // The length before scaling. A field beside the scaling object (as Phi-3 writes it) comes first, as in transformers.
@@ -71,7 +71,7 @@ Status read_factor(const Json& scaling, ModelConfig& config) {
     ASSIGN_OR_RETURN(rope.factor, json_field<double>(scaling, "factor"));
   }
   if (rope.type == RopeType::kDynamic && rope.factor < 1) {
-    return invalid_argument("config.json: a dynamic RoPE factor is at least 1");
+    return invalid_argument("a dynamic RoPE factor is at least 1");
   }
   return positive(rope.factor, "factor");
 }
@@ -105,7 +105,7 @@ Status read_llama3(const Json& scaling, RopeConfig& rope) {
   ASSIGN_OR_RETURN(rope.high_freq_factor, json_field<double>(scaling, "high_freq_factor"));
   RETURN_IF_ERROR(positive(rope.low_freq_factor, "low_freq_factor"));
   if (rope.high_freq_factor > rope.low_freq_factor) return ok_status();
-  return invalid_argument("config.json: RoPE field high_freq_factor must be larger than low_freq_factor");
+  return invalid_argument("RoPE field high_freq_factor must be larger than low_freq_factor");
 }
 
 // Only whole heads are rotated here.
@@ -113,7 +113,7 @@ Status check_partial(const Json& json, const Json& scaling) {
   ASSIGN_OR_RETURN(const double outer, json_field_or<double>(json, "partial_rotary_factor", 1.0));
   ASSIGN_OR_RETURN(const double factor, json_field_or<double>(scaling, "partial_rotary_factor", outer));
   if (factor == 1.0) return ok_status();
-  return unsupported("config.json: partial_rotary_factor " + std::to_string(factor) + " is not computed here, only 1");
+  return unsupported("partial_rotary_factor " + std::to_string(factor) + " is not computed here, only 1");
 }
 
 }  // namespace
@@ -131,7 +131,7 @@ Status read_rope_config(const Json& json, ModelConfig& config) {
   if (rope.type == RopeType::kYarn) RETURN_IF_ERROR(read_yarn(scaling, rope));
   if (rope.type == RopeType::kLlama3) RETURN_IF_ERROR(read_llama3(scaling, rope));
   if (rope.type == RopeType::kDynamic && config.head_dim <= 2) {
-    return invalid_argument("config.json: dynamic RoPE needs head_dim > 2");
+    return invalid_argument("dynamic RoPE needs head_dim > 2");
   }
   return ok_status();
 }

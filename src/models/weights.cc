@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/log.h"
+
 namespace umbel {
 namespace {
 
@@ -82,8 +84,12 @@ int32_t Weights::embedding(const std::string& path, int64_t vocab, int64_t dim) 
 
 Weights::Tied Weights::tied_embedding(const std::string& path, const std::string& head_path, int64_t vocab, int64_t dim) {
   const kernels::FrozenMatrix* shared = matrix(path + ".weight", vocab, dim);
-  // Some checkpoints store the head too; tie_word_embeddings says it is the same weight.
-  allow(head_path + ".weight");
+  // Some checkpoints store the head too; tie_word_embeddings says it is the same weight, and as in transformers it decides.
+  used_.push_back(head_path + ".weight");
+  if (source_.differ(path + ".weight", head_path + ".weight")) {
+    LOG_WARN("{}: {}.weight is not the embedding, but config.json says tie_word_embeddings: it is left out",
+             source_.description(), head_path);
+  }
   Tied tied{};
   tied.embedding = targets_.add(
       {.path = path, .kind = TargetKind::kEmbedding, .in = vocab, .out = dim, .weight = shared, .tied = true});

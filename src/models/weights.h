@@ -28,7 +28,9 @@ class WeightSource {
   virtual const TensorView* find(const std::string& name, const Shape& shape) = 0;
   // Names of all tensors there are; empty for a generator.
   virtual std::vector<std::string> names() const = 0;
-  // "model.safetensors in /path", for errors.
+  // True when both tensors exist and hold different values.
+  virtual bool differ(const std::string& first, const std::string& second) const = 0;
+  // "the checkpoint in /path", for errors.
   virtual std::string description() const = 0;
 };
 
@@ -71,7 +73,6 @@ class Weights {
   const TensorView* fetch(const std::string& name, const Shape& shape);
   const kernels::FrozenMatrix* matrix(const std::string& name, int64_t out, int64_t in);
   const float* vector(const std::string& name, int64_t dim);
-  void allow(const std::string& name) { used_.push_back(name); }
 
   WeightSource& source_;
   DType stored_;

@@ -1,0 +1,127 @@
+// What a checkpoint may lack or have too much of, and how it is said.
+#include "models/weights.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "models/forward_testing.h"
+#include "models/golden_testing.h"
+
+namespace umbel {
+namespace {
+
+using ::testing::HasSubstr;
+
+class CheckpointTest : public ::testing::Test {
+ protected:
+  explicit CheckpointTest(const std::string& name = "llama_default")
+      : golden_(testing::read_golden(name)), tensors_(testing::golden_tensors(golden_)) {}
+
+  Result<std::shared_ptr<const Model>> load(const std::string& dtype = "auto") {
+    testing::write_checkpoint(dir_.path(), golden_["config"], tensors_);
+    return load_model(dir_.path(), {.dtype = dtype, .choice = choice_});
+  }
+  void expect_refused(const std::string& named) {
+    const auto model = load();
+    ASSERT_FALSE(model.ok());
+    EXPECT_EQ(model.status().code(), Code::kInvalidArgument);
+    EXPECT_THAT(model.status().message(), HasSubstr(named));
+    EXPECT_THAT(model.status().message(), HasSubstr(dir_.path().string()));
+  }
+  std::vector<float> logits(const std::shared_ptr<const Model>& model) {
+    return testing::ForwardRunner(model, choice_).run({testing::ints(golden_["prompt_ids"])});
+  }
+
+  testing::TempDir dir_;
+  Json golden_;
+  std::map<std::string, Tensor> tensors_;
+  kernels::Choice choice_ = testing::test_choice();
+};
+
+class TiedCheckpointTest : public CheckpointTest {
+ protected:
+  TiedCheckpointTest() : CheckpointTest("llama_tied_old") {}
+};
+
+TEST_F(CheckpointTest, MissingTensorsAreNamedAllAtOnce) {
+  tensors_.erase("model.layers.1.mlp.up_proj.weight");
+  tensors_.erase("model.norm.weight");
+  expect_refused("model.layers.1.mlp.up_proj.weight [56, 32]");
+  expect_refused("model.norm.weight");
+}
+
+TEST_F(CheckpointTest, ExtraTensorsAreNamed) {
+  tensors_["model.layers.2.mlp.up_proj.weight"] = Tensor(DType::kF32, {56, 32});
+  expect_refused("unexpected model.layers.2.mlp.up_proj.weight");
+}
+
+TEST_F(CheckpointTest, ABiasThatTheConfigDoesNotKnowIsExtra) {
+  tensors_["model.layers.0.self_attn.q_proj.bias"] = Tensor(DType::kF32, {32});
+  expect_refused("unexpected model.layers.0.self_attn.q_proj.bias");
+}
+
+TEST_F(CheckpointTest, WrongShapesAreNamedWithBothShapes) {
+  tensors_["model.layers.0.self_attn.k_proj.weight"] = Tensor(DType::kF32, {32, 32});
+  expect_refused("model.layers.0.self_attn.k_proj.weight is [32, 32], config.json asks for [16, 32]");
+}
+
+TEST_F(CheckpointTest, WrongTypesAreNamed) {
+  tensors_["lm_head.weight"] = Tensor(DType::kI8, {64, 32});
+  expect_refused("lm_head.weight is i8");
+}
+
+TEST_F(CheckpointTest, OldBuffersAreLeftOut) {
+  tensors_["model.layers.0.self_attn.rotary_emb.inv_freq"] = Tensor(DType::kF32, {4});
+  EXPECT_TRUE(load().ok());
+}
+
+TEST_F(CheckpointTest, DtypeAutoIsTheConfigsElseTheFiles) {
+  EXPECT_EQ((*load())->weight_dtype(), DType::kF32);
+  golden_["config"]["dtype"] = "float16";
+  EXPECT_EQ((*load())->weight_dtype(), DType::kF16);
+  golden_["config"].erase("dtype");
+  Tensor& table = tensors_["model.embed_tokens.weight"];
+  table = Tensor::converted(table.view(), DType::kBF16);
+  EXPECT_EQ((*load())->weight_dtype(), DType::kBF16);
+  EXPECT_EQ((*load("bf16"))->kv_shape().dtype, DType::kBF16);
+  EXPECT_EQ((*load("f16"))->kv_shape().dtype, DType::kBF16);
+  EXPECT_EQ((*load("f32"))->kv_shape().dtype, DType::kF32);
+  EXPECT_EQ((*load("f32"))->factor_dtype(), DType::kF32);
+  EXPECT_EQ((*load("f16"))->factor_dtype(), DType::kBF16);
+  EXPECT_FALSE(load("i8").ok());
+  EXPECT_FALSE(load("half a byte").ok());
+}
+
+TEST_F(CheckpointTest, SixteenBitModesHalveTheWeights) {
+  const size_t wide = (*load("f32"))->weight_bytes();
+  const size_t narrow = (*load("bf16"))->weight_bytes();
+  EXPECT_LT(narrow, wide * 6 / 10);
+}
+
+TEST_F(TiedCheckpointTest, AStoredHeadIsAllowedAndTheTyingDecides) {
+  const std::vector<float> expected = logits(*load());
+  tensors_["lm_head.weight"] = Tensor::widened(tensors_["model.embed_tokens.weight"].view());
+  EXPECT_EQ(logits(*load()), expected);
+  tensors_["lm_head.weight"].f32()[5] += 1.0f;  // warned about, as transformers ignored
+  EXPECT_EQ(logits(*load()), expected);
+}
+
+TEST_F(TiedCheckpointTest, TheSharedWeightIsKeptOnce) {
+  const auto model = *load();
+  const TargetTable& targets = model->targets();
+  const Target& embedding = targets[targets.find("model.embed_tokens")];
+  const Target& head = targets[targets.find("lm_head")];
+  EXPECT_EQ(embedding.kind, TargetKind::kEmbedding);
+  EXPECT_EQ(embedding.weight, head.weight);
+  EXPECT_TRUE(embedding.tied && head.tied);
+  EXPECT_EQ(embedding.table.data, nullptr);
+}
+
+TEST_F(TiedCheckpointTest, AFolderWithoutWeightsIsRefused) {
+  ASSERT_TRUE(load().ok());
+  std::filesystem::remove(dir_.path() / "model.safetensors");
+  EXPECT_FALSE(load_model(dir_.path(), {.choice = choice_}).ok());
+}
+
+}  // namespace
+}  // namespace umbel
