@@ -46,6 +46,7 @@ Builder::Builder(const AdapterSource& source, const TargetTable& targets, const 
 }
 
 Result<std::vector<int32_t>> Builder::select(bool embeddings_allowed) {
+  RETURN_IF_ERROR(fields_.finish(spec().peft_type, adapter_->edit_report().warnings));
   std::vector<int32_t> selected;
   for (int32_t index = 0; index < targets_.size(); ++index) {
     const Target& target = targets_[index];
@@ -259,7 +260,6 @@ Status Builder::finish(std::string_view kind) {
   for (const int32_t index : saved_) RETURN_IF_ERROR(save_module(index));
   for (int32_t index = 0; index < targets_.size(); ++index) RETURN_IF_ERROR(check_base_copy(index));
   RETURN_IF_ERROR(finish_biases());
-  RETURN_IF_ERROR(fields_.finish(spec().peft_type, adapter_->edit_report().warnings));
   RETURN_IF_ERROR(finish_tensors());
   AdapterReport& report = adapter_->edit_report();
   report.kind = kind;

@@ -24,7 +24,8 @@ class Builder {
   Adapter& adapter() { return *adapter_; }
   void warn(std::string text) { adapter_->edit_report().warnings.push_back(std::move(text)); }
 
-  // The targets that the spec selects, ascending. Refuses kinds of modules that can't carry terms.
+  // The targets that the spec selects, ascending. Refuses fields that the kind has not read (so read them all before), and
+  // kinds of modules that can't carry terms.
   Result<std::vector<int32_t>> select(bool embeddings_allowed);
   // First target of this kind, or -1.
   int32_t find_kind(TargetKind kind) const;

@@ -18,6 +18,7 @@ struct HadamardFields {
   bool scale_bias = false;
   bool store_offset = false;   // tensors hold value - 1
   bool missing_is_ones = false;
+  bool rank_of_file = false;   // see HadamardBuild::follow_file_rank
   bool mean = false;           // without alpha: s = 1/r, else 1
   bool has_alpha = false;
   double alpha = 0;
@@ -53,11 +54,25 @@ class HadamardBuild {
   Status add(int32_t index) {
     const Target& target = builder_.targets()[index];
     ASSIGN_OR_RETURN(rank_, builder_.rank_at(target));
+    if (fields_.rank_of_file) follow_file_rank(target);
     RETURN_IF_ERROR(find_scale(target));
     return target.kind == TargetKind::kEmbedding ? add_embedding(target) : add_linear(index);
   }
 
  private:
+  // PEFT 0.21 reads HiRA's rank_pattern and then makes every module with rank r. The result does not depend on which of the two
+  // is meant (s = 1), so r is accepted where the file has it.
+  void follow_file_rank(const Target& target) {
+    const bool embedding = target.kind == TargetKind::kEmbedding;
+    const TensorView* a =
+        builder_.take_view(Builder::tensor_name(target, fields_.prefix + (embedding ? "_embedding_A" : "_A")));
+    const int64_t plain = builder_.spec().rank;
+    if (a == nullptr || a->shape.empty() || a->shape[0] != plain || rank_ == plain || plain < 1) return;
+    builder_.warn("adapter_config.json: rank_pattern gives " + target.path + " the rank " + std::to_string(rank_) +
+                  ", the file has r = " + std::to_string(plain) + ", as PEFT saves it; the file counts");
+    rank_ = plain;
+  }
+
   Status find_scale(const Target& target) {
     scale_ = fields_.mean ? 1.0f / static_cast<float>(rank_) : 1.0f;
     const double none = -1.0;
@@ -168,7 +183,7 @@ Status build_flora(Builder& builder) {
 
 Status build_hira(Builder& builder) {
   builder.fields().ignore({"hira_dropout", "init_weights", "fan_in_fan_out"});
-  return build(builder, HadamardFields{.prefix = "hira", .residual = true});
+  return build(builder, HadamardFields{.prefix = "hira", .residual = true, .rank_of_file = true});
 }
 
 }  // namespace umbel

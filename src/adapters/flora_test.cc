@@ -117,6 +117,12 @@ TEST(FloraTest, HiraIsTheResidualFormWithScaleOne) {
                  Tensor::widened(flora.tensor(std::string(kQ0) + ".flora_" + side).view()));
   }
   expect_equal(base, hira, modulated(base, flora, 3, 1.0, 1.0), base.at(kQ0).vector);
+  hira.set("rank_pattern", testing::object({{"q_proj", value(5)}}));  // ignored by PEFT: the file's rank r counts
+  expect_equal(base, hira, modulated(base, flora, 3, 1.0, 1.0), base.at(kQ0).vector);
+  EXPECT_EQ((*hira.build(base))->report().warnings.size(), 1u);
+  hira.set("r", value(4));
+  EXPECT_FALSE(hira.build(base).ok());
+  hira.set("r", value(3));
   hira.remove(std::string(kQ0) + ".hira_B");
   EXPECT_FALSE(hira.build(base).ok());  // only FLoRA's own format lets a factor be left out
 }
