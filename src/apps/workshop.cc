@@ -44,7 +44,8 @@ Result<Workshop> open_workshop(const ModelFlags& model_flags, const EngineFlags&
   LOG_INFO("{}", shop.plan.to_string());
   LibraryOptions options{.dir = flags.adapters, .budget_bytes = flags.adapter_bytes,
                          .watch_interval = watch ? from_seconds(0.5) : Duration{},
-                         .factor_dtype = model.factor_dtype()};
+                         .factor_dtype = model.factor_dtype(),
+                         .reserved_names = {shop.base.name}};
   ASSIGN_OR_RETURN(shop.library, AdapterLibrary::open(model.targets(), options));
   EngineParts parts{.model = shop.base.model, .library = shop.library.get(), .choice = shop.base.choice,
                     .threads = shop.base.threads, .limits = limits};

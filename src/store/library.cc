@@ -161,7 +161,6 @@ Loaded FolderLibrary::build(const Path& folder) {
   return build_adapter(files.source(), targets_,
                        {.factor_dtype = options_.factor_dtype,
                         .rank_max = options_.rank_max,
-                        .choice = options_.choice,
                         .shared = &shared_});
 }
 

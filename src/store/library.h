@@ -21,7 +21,6 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "io/file.h"
-#include "kernels/choice.h"
 #include "store/adapter_id.h"
 
 namespace umbel {
@@ -73,7 +72,6 @@ struct LibraryOptions {
   Duration watch_interval = from_seconds(1.0);  // zero = not watched
   DType factor_dtype = DType::kF32;
   int32_t rank_max = 4096;         // a larger rank in a file is refused by number
-  kernels::Choice choice;          // the base's: how modules that are saved whole are packed
   std::vector<std::string> reserved_names;  // no adapter may have these (the base's own name)
   AdapterLoader loader;            // empty = read_peft_dir and build_adapter; a test's seam
   const Clock* clock = nullptr;    // null = the real one; outlives the library

@@ -382,7 +382,6 @@ TEST_F(LibraryTest, AFolderThatIsBeingWrittenIsLeftAloneUntilItRests) {
 TEST_F(LibraryTest, LoadsARealAdapterThroughTheRealLoader) {
   const testing::SmallBase base;
   options_.loader = nullptr;
-  options_.choice = base.choice();
   Random random(4);
   const Target& q = base.at("model.layers.0.self_attn.q_proj");
   const Tensor a = testing::random_tensor(random, {2, q.in});
