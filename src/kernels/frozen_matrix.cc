@@ -1,8 +1,9 @@
 #include "kernels/frozen_matrix.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "kernels/matmul_table.h"
 
@@ -12,12 +13,40 @@ namespace {
 // Elements of one output that share a packed cell: a bf16 cell is the pair (k, k + 1), see matmul_table.h.
 int64_t cell_elements(DType dtype) { return dtype == DType::kBF16 ? 2 : 1; }
 
-// Writes one row of cells into its column of the panel.
+// Cells of one output that are carried over at a time: 64 bytes of 32-bit cells, a cache line of source and target.
+constexpr int64_t kBlockCells = 16;
+
+// Copies elements [k, k + count) of row `row` into `cells`, in the stored type.
+void read_elements(const TensorView& weight, DType stored, int64_t row, int64_t k, int64_t count, void* cells) {
+  const char* source = static_cast<const char*>(weight.data) + (row * weight.shape[1] + k) * size_of(weight.dtype);
+  if (stored == weight.dtype) {
+    std::memcpy(cells, source, count * size_of(stored));
+    return;
+  }
+  float wide[2 * kBlockCells];
+  widen_to_f32(weight.dtype, source, wide, count);
+  narrow_from_f32(wide, stored, cells, count);
+}
+
+// One panel: the transpose of its 32 rows of cells, block by block. `target` is zero where the weight has no rows.
 template <typename Cell>
-void scatter_row(const void* row, int64_t cells, int64_t lane, void* panel) {
-  const char* source = static_cast<const char*>(row);
-  Cell* target = static_cast<Cell*>(panel) + lane;
-  for (int64_t i = 0; i < cells; ++i) std::memcpy(target + i * kPanel, source + i * sizeof(Cell), sizeof(Cell));
+void pack_panel(const TensorView& weight, DType stored, int64_t panel, Cell* target) {
+  const int64_t lanes = std::min(kPanel, weight.shape[0] - panel * kPanel);
+  const int64_t in = weight.shape[1];
+  const int64_t cell = cell_elements(stored);
+  Cell block[kPanel][kBlockCells] = {};
+  for (int64_t k = 0; k < in; k += kBlockCells * cell) {
+    const int64_t count = std::min(kBlockCells * cell, in - k);
+    const int64_t cells = (count + cell - 1) / cell;
+    if (count % cell != 0) std::memset(block, 0, sizeof(block));  // the missing half of the last pair is zero
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      read_elements(weight, stored, panel * kPanel + lane, k, count, block[lane]);
+    }
+    for (int64_t i = 0; i < cells; ++i) {
+      for (int64_t lane = 0; lane < kPanel; ++lane) target[lane] = block[lane][i];
+      target += kPanel;
+    }
+  }
 }
 
 }  // namespace
@@ -29,34 +58,46 @@ int64_t FrozenMatrix::in_padded() const {
 }
 int64_t FrozenMatrix::panel_bytes() const { return in_padded() * kPanel * static_cast<int64_t>(size_of(dtype_)); }
 
-FrozenMatrix FrozenMatrix::pack(const TensorView& weight, DType stored, const Choice& choice) {
-  CHECK(weight.shape.size() == 2, "a frozen matrix is packed from [out, in]");
+void FrozenMatrix::Unmap::operator()(void* memory) const { munmap(memory, bytes); }
+
+std::unique_ptr<void, FrozenMatrix::Unmap> FrozenMatrix::map(size_t bytes) {
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t slack = bytes >= kHugePage ? kHugePage : 0;
+  void* memory = mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(memory != MAP_FAILED, "out of memory for packed weights");
+  if (slack != 0) {  // begin on a huge page and give the rest back
+    const size_t front = (kHugePage - reinterpret_cast<uintptr_t>(memory) % kHugePage) % kHugePage;
+    char* begin = static_cast<char*>(memory) + front;
+    const size_t used = (bytes + 4095) / 4096 * 4096;
+    if (front != 0) munmap(memory, front);
+    if (front + used < bytes + slack) munmap(begin + used, bytes + slack - front - used);
+    memory = begin;
+    madvise(memory, bytes, MADV_HUGEPAGE);  // advice: a system without huge pages runs on small ones
+  }
+  return {memory, Unmap{bytes}};
+}
+
+FrozenMatrix FrozenMatrix::pack(const TensorView& weight, DType stored, const Choice& choice, ThreadPool* pool) {
+  CHECK(weight.shape.size() == 2 && weight.elements() > 0, "a frozen matrix is packed from [out, in]");
   CHECK(stored == DType::kF32 || stored == DType::kBF16 || stored == DType::kF16, "weights are stored in a float type");
   FrozenMatrix matrix;
   matrix.out_ = weight.shape[0];
   matrix.in_ = weight.shape[1];
   matrix.dtype_ = stored;
   matrix.arithmetic_ = stored == DType::kBF16 ? choice.arithmetic : Arithmetic::kF32Fma;
-  matrix.data_ = Tensor(stored, {matrix.panels(), matrix.in_padded(), kPanel});
-  const size_t source_row_bytes = matrix.in_ * size_of(weight.dtype);
-  const int64_t cell = cell_elements(stored);
-  std::vector<float> wide(matrix.in_);
-  std::vector<float> row(matrix.in_padded());  // bytes of one stored row, zero-padded
-  for (int64_t out = 0; out < matrix.out_; ++out) {
-    const char* source = static_cast<const char*>(weight.data) + out * source_row_bytes;
-    char* panel = static_cast<char*>(matrix.data_.data()) + out / kPanel * matrix.panel_bytes();
-    if (stored == weight.dtype) {
-      std::memcpy(row.data(), source, source_row_bytes);
-    } else {
-      widen_to_f32(weight.dtype, source, wide.data(), matrix.in_);
-      narrow_from_f32(wide.data(), stored, row.data(), matrix.in_);
-    }
-    const int64_t cells = matrix.in_padded() / cell;
+  matrix.data_ = map(matrix.panels() * matrix.panel_bytes());
+  const auto pack_one = [&](int64_t panel, int) {
+    char* target = static_cast<char*>(matrix.data_.get()) + panel * matrix.panel_bytes();
     if (stored == DType::kF16) {
-      scatter_row<uint16_t>(row.data(), cells, out % kPanel, panel);
+      pack_panel(weight, stored, panel, reinterpret_cast<uint16_t*>(target));
     } else {
-      scatter_row<uint32_t>(row.data(), cells, out % kPanel, panel);
+      pack_panel(weight, stored, panel, reinterpret_cast<uint32_t*>(target));
     }
+  };
+  if (pool != nullptr) {
+    pool->parallel_for(matrix.panels(), pack_one);
+  } else {
+    for (int64_t panel = 0; panel < matrix.panels(); ++panel) pack_one(panel, 0);
   }
   return matrix;
 }

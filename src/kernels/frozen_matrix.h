@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "base/status.h"
+#include "base/threads.h"
 #include "kernels/choice.h"
 #include "tensor/tensor.h"
 
@@ -18,32 +18,42 @@ class FrozenMatrix {
   FrozenMatrix(FrozenMatrix&&) = default;
   FrozenMatrix& operator=(FrozenMatrix&&) = default;
 
-  // weight: [out, in], any float type. stored: kF32, kBF16 or kF16 (values are rounded to it).
-  static FrozenMatrix pack(const TensorView& weight, DType stored, const Choice& choice);
+  // weight: [out, in], any float type. stored: kF32, kBF16 or kF16 (values are rounded to it). Panels are packed in
+  // parallel where a pool is given.
+  static FrozenMatrix pack(const TensorView& weight, DType stored, const Choice& choice, ThreadPool* pool = nullptr);
 
-  bool empty() const { return data_.empty(); }
+  bool empty() const { return data_ == nullptr; }
   int64_t out() const { return out_; }
   int64_t in() const { return in_; }
   DType dtype() const { return dtype_; }
   Arithmetic arithmetic() const { return arithmetic_; }
-  size_t bytes() const { return data_.bytes(); }
+  size_t bytes() const { return data_.get_deleter().bytes; }
 
   // Row `index` widened to f32 (embedding look-up on tied models, DoRA norms, tests). target: [in].
   void read_row(int64_t index, float* target) const;
 
   // The packed panels (kernels/matmul_table.h has the layout) and the bytes from one panel to the next.
-  const void* packed() const { return data_.data(); }
+  const void* packed() const { return data_.get(); }
   int64_t panels() const;
   int64_t panel_bytes() const;
   // in, rounded up to what the packed form holds.
   int64_t in_padded() const;
 
  private:
+  // Own mapping on huge pages where the system has them: a model is read from end to end for every token.
+  struct Unmap {
+    size_t bytes;
+    Unmap() : bytes(0) {}
+    explicit Unmap(size_t bytes_in) : bytes(bytes_in) {}
+    void operator()(void* memory) const;
+  };
+  static std::unique_ptr<void, Unmap> map(size_t bytes);
+
   int64_t out_ = 0;
   int64_t in_ = 0;
   DType dtype_ = DType::kF32;
   Arithmetic arithmetic_ = Arithmetic::kF32Fma;
-  Tensor data_;
+  std::unique_ptr<void, Unmap> data_;
 };
 
 // Bytes of scratch that matmul or matmul_vjp_x of a weight [out, in] takes from the context for this many rows.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
+#include <span>
 #include <vector>
 
 #include "kernels/context.h"
@@ -41,6 +43,42 @@ double arithmetic_gflops(Isa isa, Arithmetic arithmetic) {
     const double elapsed = std::max(1e-7, seconds_now() - begin);
     best = std::max(best, calls * flops / elapsed * 1e-9);
     calls = std::max<int64_t>(16, static_cast<int64_t>(calls * 0.002 / elapsed));  // about 2 ms a run
+  }
+  return best;
+}
+
+double peak_gflops(Isa isa, Arithmetic arithmetic, ThreadPool& pool, int runs) {
+  const MatmulTable& table = table_for(isa).matmul;
+  const auto peak = arithmetic == Arithmetic::kF32Fma ? table.peak_f32 : table.peak_bf16_dot;
+  CHECK(peak != nullptr, "an arithmetic that this ISA does not have");
+  int64_t steps = 1000;
+  double best = 0;
+  for (int run = 0; run < runs + 3; ++run) {
+    const int64_t tasks = pool.threads() * 8;
+    const double flops = peak(1) * static_cast<double>(steps * tasks);
+    const double begin = seconds_now();
+    pool.parallel_for(tasks, [&](int64_t, int) { peak(steps); });
+    const double elapsed = std::max(1e-7, seconds_now() - begin);
+    best = std::max(best, flops / elapsed * 1e-9);
+    steps = std::max<int64_t>(1000, static_cast<int64_t>(static_cast<double>(steps) * 0.010 / elapsed));
+  }
+  return best;
+}
+
+double read_gb_per_s(Isa isa, ThreadPool& pool, size_t bytes, int runs) {
+  const auto read = table_for(isa).matmul.read;
+  Arena buffer(bytes);
+  const std::span<std::byte> all = buffer.take<std::byte>(bytes / 4096 * 4096);
+  // Eight parts a thread, so that a busy core leaves the rest to the others.
+  const int64_t parts = pool.threads() * 8;
+  const int64_t part_bytes = static_cast<int64_t>(all.size()) / parts / 256 * 256;
+  pool.parallel_for(parts, [&](int64_t part, int) { std::memset(all.data() + part * part_bytes, 1, part_bytes); });
+  std::vector<uint64_t> sums(parts);
+  double best = 0;
+  for (int run = 0; run < runs; ++run) {
+    const double begin = seconds_now();
+    pool.parallel_for(parts, [&](int64_t part, int) { sums[part] += read(all.data() + part * part_bytes, part_bytes); });
+    best = std::max(best, static_cast<double>(part_bytes * parts) / (seconds_now() - begin) * 1e-9);
   }
   return best;
 }

@@ -56,6 +56,12 @@ struct MatmulTable {
   void (*vjp_f32)(const MatmulVjpTile& tile);
   void (*vjp_f16)(const MatmulVjpTile& tile);
   void (*vjp_bf16)(const MatmulVjpTile& tile);
+
+  // Yardsticks (machine_limits.h): `steps` rounds of independent multiply-adds in registers, the floating-point
+  // operations done come back; a sum of all bytes' words read once (bytes: a multiple of 256).
+  double (*peak_f32)(int64_t steps);
+  double (*peak_bf16_dot)(int64_t steps);  // null where the ISA has none
+  uint64_t (*read)(const void* bytes, int64_t count);
 };
 
 }  // namespace umbel::kernels

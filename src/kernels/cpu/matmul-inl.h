@@ -3,6 +3,8 @@
 #pragma once
 
 #include "kernels/cpu/matmul_words-inl.h"
+// (the words come first)
+#include "kernels/cpu/limits-inl.h"
 #include "kernels/matmul_table.h"
 
 namespace umbel::kernels::UMBEL_TARGET {
@@ -232,8 +234,10 @@ static void matmul_vjp(const MatmulVjpTile& tile) {
 // The formats' names in the table of this ISA.
 #if UMBEL_HAS_BF16_DOT
 #define UMBEL_TILE_BF16_DOT matmul_tile<FormatBf16Dot>
+#define UMBEL_PEAK_BF16_DOT peak_bf16_dot
 #else
 #define UMBEL_TILE_BF16_DOT nullptr
+#define UMBEL_PEAK_BF16_DOT nullptr
 #endif
 static constexpr MatmulTable kMatmulTable = {
     .rows_max = kTileRows,
@@ -246,6 +250,9 @@ static constexpr MatmulTable kMatmulTable = {
     .vjp_f32 = matmul_vjp<FormatF32>,
     .vjp_f16 = matmul_vjp<FormatF16>,
     .vjp_bf16 = matmul_vjp<FormatBf16>,
+    .peak_f32 = peak_f32,
+    .peak_bf16_dot = UMBEL_PEAK_BF16_DOT,
+    .read = read_words,
 };
 
 }  // namespace umbel::kernels::UMBEL_TARGET

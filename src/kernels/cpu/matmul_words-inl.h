@@ -2,6 +2,7 @@
 //   broadcast(p)              one f32 in all lanes
 //   load_f16(p)               kLanes f16 widened
 //   widen_even/widen_odd(p)   the lower/upper bf16 of kLanes 32-bit words, widened
+//   keep(v)                   v counts as used
 //   Words, load_words, broadcast_words, dot_bf16   where UMBEL_HAS_BF16_DOT
 #pragma once
 
@@ -23,6 +24,7 @@ constexpr int64_t kPrefetchBytes = 1024;
 #if defined(__AVX512F__)
 
 typedef __m512i Words;
+UMBEL_INLINE void keep(Vec v) { __asm__ volatile("" ::"v"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) {
   Vec v = _mm512_set1_ps(*p);
   __asm__("" : "+v"(v));  // keep it in a register: one load for all vectors of the row
@@ -45,6 +47,7 @@ UMBEL_INLINE Vec dot_bf16(Vec acc, Words a, Words b) { return _mm512_dpbf16_ps(a
 
 #elif defined(__AVX2__)
 
+UMBEL_INLINE void keep(Vec v) { __asm__ volatile("" ::"x"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) { return _mm256_broadcast_ss(p); }
 UMBEL_INLINE Vec load_f16(const uint16_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)); }
 UMBEL_INLINE __m256i load_words(const uint32_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
@@ -56,6 +59,7 @@ UMBEL_INLINE Vec widen_odd(const uint32_t* p) {
 #else
 
 typedef uint32_t UnalignedWords __attribute__((vector_size(16), aligned(4), may_alias));
+UMBEL_INLINE void keep(Vec v) { __asm__ volatile("" ::"m"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) { return set1(*p); }
 UMBEL_INLINE UintVec load_words(const uint32_t* p) { return (UintVec) * (const UnalignedWords*)p; }
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return (Vec)(load_words(p) << 16); }
