@@ -56,8 +56,9 @@ class FrozenMatrix {
   std::unique_ptr<void, Unmap> data_;
 };
 
-// Bytes of scratch that matmul or matmul_vjp_x of a weight [out, in] takes from the context for this many rows.
-size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in);
+// Bytes of scratch that matmul or matmul_vjp_x of a weight [out, in] takes at most from the context for this many rows on
+// this many threads.
+size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in, int threads);
 // The same for matmul alone, for a process that never trains.
 size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in);
 

@@ -30,10 +30,12 @@ double arithmetic_gflops(Isa isa, Arithmetic arithmetic) {
                         .rows = table.rows_max,
                         .w = w.data(),
                         .k = kK,
+                        .from = nullptr,
                         .y = y.data(),
                         .y_stride = kPanel,
                         .cols = kPanel,
-                        .first = true};
+                        .ahead = w.data(),
+                        .ahead_step = 0};
   const double flops = 2.0 * table.rows_max * kK * kPanel;
   int64_t calls = 16;
   double best = 0;

@@ -15,32 +15,20 @@ namespace umbel::kernels {
 
 inline constexpr int64_t kPanel = 32;
 
-// `rows` rows times one panel over a range of k. BATCH INVARIANT: each y is one chain of multiply-adds over ascending k
-// that starts from zero (first) or from what y holds, so any split of rows and of k gives the same bits.
+// y[rows, cols] = from + x w over a range of k of one panel. BATCH INVARIANT: each y is one chain of multiply-adds over
+// ascending k, so any split of rows and of k gives the same bits.
 struct MatmulTile {
   const void* x;  // packed by pack_x_*: [k][rows] f32, or [k/2][rows] pairs of bf16
   int64_t rows;   // 1 .. MatmulTable::rows_max
   const void* w;  // the panel, at the first k of the range
   int64_t k;      // even for bf16 weights
+  const float* from;  // [rows][32] dense, where an earlier range stopped; null = zeros. May be y.
   float* y;
   int64_t y_stride;
-  int64_t cols;  // outputs of this panel that exist, 1 .. 32
-  bool first;
-};
-
-// dx[rows, k] (+)= dy W over `panels` neighbouring panels. Each dx adds its products lane by lane over ascending panels
-// in a vector and sums the lanes at the end, in an order fixed by the ISA.
-struct MatmulVjpTile {
-  const float* dy;  // [rows, panels * 32], no partial panel
-  int64_t dy_stride;
-  int64_t rows;           // any
-  const void* w;          // first panel, at the first k
-  int64_t panel_bytes;    // from a panel to the next
-  int64_t panels;
-  int64_t k;  // outputs of this call: columns of dx
-  float* dx;
-  int64_t dx_stride;
-  bool first;  // overwrite dx, else add to it
+  int64_t cols;  // outputs of this panel that are wanted, 1 .. 32
+  // Memory to prefetch meanwhile: `ahead`, moving on by ahead_step bytes per step of k (a pair for bf16).
+  const void* ahead;
+  int64_t ahead_step;
 };
 
 struct MatmulTable {
@@ -53,9 +41,11 @@ struct MatmulTable {
   void (*tile_f16)(const MatmulTile& tile);
   void (*tile_bf16)(const MatmulTile& tile);      // weights widened, f32 multiply-add
   void (*tile_bf16_dot)(const MatmulTile& tile);  // VDPBF16PS; null where the ISA has none
-  void (*vjp_f32)(const MatmulVjpTile& tile);
-  void (*vjp_f16)(const MatmulVjpTile& tile);
-  void (*vjp_bf16)(const MatmulVjpTile& tile);
+  // The gradient goes through tile_f32 with the roles of in and out exchanged: these write the transpose of a square of
+  // the weight, 32 outputs (a whole panel) by k <= 32 (even for bf16), widened, as target[32 outputs][32], zeros from k on. `ahead`: a square to prefetch.
+  void (*transpose_f32)(const void* w, int64_t k, float* target, const void* ahead);
+  void (*transpose_f16)(const void* w, int64_t k, float* target, const void* ahead);
+  void (*transpose_bf16)(const void* w, int64_t k, float* target, const void* ahead);
 
   // Yardsticks (machine_limits.h): `steps` rounds of independent multiply-adds in registers, the floating-point
   // operations done come back; a sum of all bytes' words read once (bytes: a multiple of 256).

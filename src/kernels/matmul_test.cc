@@ -65,7 +65,7 @@ struct Bench {
     kernels::matmul(c, weight.packed, {x.data(), rows, weight.packed.in()}, {y.data(), rows, weight.packed.out()});
     EXPECT_EQ(scratch.used_bytes(), 0u);
     rows_most = std::max(rows_most, rows);
-    EXPECT_LE(scratch.peak_bytes(), matmul_scratch_bytes(rows_most, weight.packed.out(), weight.packed.in()));
+    EXPECT_LE(scratch.peak_bytes(), matmul_scratch_bytes(rows_most, weight.packed.out(), weight.packed.in(), pool.threads()));
     return y;
   }
   std::vector<float> vjp(const Weight& weight, const std::vector<float>& dy, int64_t rows) {
@@ -73,7 +73,7 @@ struct Bench {
     Context c = context();
     kernels::matmul_vjp_x(c, weight.packed, {dy.data(), rows, weight.packed.out()}, {dx.data(), rows, weight.packed.in()});
     rows_most = std::max(rows_most, rows);
-    EXPECT_LE(scratch.peak_bytes(), matmul_scratch_bytes(rows_most, weight.packed.out(), weight.packed.in()));
+    EXPECT_LE(scratch.peak_bytes(), matmul_scratch_bytes(rows_most, weight.packed.out(), weight.packed.in(), pool.threads()));
     return dx;
   }
 };

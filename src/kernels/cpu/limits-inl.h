@@ -11,10 +11,16 @@ static double peak_f32(int64_t steps) {
   const Vec a = set1(seed[0]);
   const Vec b = set1(seed[1]);
   Vec acc[kPeakChains];
-  for (int c = 0; c < kPeakChains; ++c) acc[c] = a;
+  UMBEL_UNROLL
+  for (int c = 0; c < kPeakChains; ++c) {
+    acc[c] = a;
+    keep(acc[c]);  // or equal chains become one
+  }
   for (int64_t i = 0; i < steps; ++i) {
+    UMBEL_UNROLL
     for (int c = 0; c < kPeakChains; ++c) acc[c] = fma(acc[c], a, b);
   }
+  UMBEL_UNROLL
   for (int c = 0; c < kPeakChains; ++c) keep(acc[c]);
   return 2.0 * kLanes * kPeakChains * (double)steps;
 }
@@ -25,10 +31,16 @@ static double peak_bf16_dot(int64_t steps) {
   __asm__("" : "+r"(seed));
   const Words a = broadcast_words(&seed);
   Vec acc[kPeakChains];
-  for (int c = 0; c < kPeakChains; ++c) acc[c] = zero();
+  UMBEL_UNROLL
+  for (int c = 0; c < kPeakChains; ++c) {
+    acc[c] = zero();
+    keep(acc[c]);
+  }
   for (int64_t i = 0; i < steps; ++i) {
+    UMBEL_UNROLL
     for (int c = 0; c < kPeakChains; ++c) acc[c] = dot_bf16(acc[c], a, a);
   }
+  UMBEL_UNROLL
   for (int c = 0; c < kPeakChains; ++c) keep(acc[c]);
   return 4.0 * kLanes * kPeakChains * (double)steps;
 }
@@ -42,6 +54,7 @@ static uint64_t read_words(const void* bytes, int64_t count) {
     prefetch(p + i + 2048 + 64);
     prefetch(p + i + 2048 + 128);
     prefetch(p + i + 2048 + 192);
+    UMBEL_UNROLL
     for (int v = 0; v < 64 / kLanes; ++v) acc[v % 4] = add(acc[v % 4], load((const float*)(p + i) + v * kLanes));
   }
   const float sum = reduce_add(add(add(acc[0], acc[1]), add(acc[2], acc[3])));

@@ -26,9 +26,12 @@ struct FormatF32 {
   template <int R, int V>
   UMBEL_INLINE void step(const uint32_t* x, const char* w, int lane, Accumulators<R, V>& acc) {
     Vec weight[V];
+    UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = load((const float*)w + lane + v * kLanes);
+    UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
       const Vec row = broadcast((const float*)x + r);
+      UMBEL_UNROLL
       for (int v = 0; v < V; ++v) acc.at[r][v] = fma(row, weight[v], acc.at[r][v]);
     }
   }
@@ -42,9 +45,12 @@ struct FormatF16 {
   template <int R, int V>
   UMBEL_INLINE void step(const uint32_t* x, const char* w, int lane, Accumulators<R, V>& acc) {
     Vec weight[V];
+    UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = load_f16((const uint16_t*)w + lane + v * kLanes);
+    UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
       const Vec row = broadcast((const float*)x + r);
+      UMBEL_UNROLL
       for (int v = 0; v < V; ++v) acc.at[r][v] = fma(row, weight[v], acc.at[r][v]);
     }
   }
@@ -60,14 +66,20 @@ struct FormatBf16 {
   template <int R, int V>
   UMBEL_INLINE void step(const uint32_t* x, const char* w, int lane, Accumulators<R, V>& acc) {
     Vec weight[V];
+    UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = widen_even((const uint32_t*)w + lane + v * kLanes);
+    UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
       const Vec row = broadcast((const float*)x + r);
+      UMBEL_UNROLL
       for (int v = 0; v < V; ++v) acc.at[r][v] = fma(row, weight[v], acc.at[r][v]);
     }
+    UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = widen_odd((const uint32_t*)w + lane + v * kLanes);
+    UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
       const Vec row = broadcast((const float*)x + R + r);
+      UMBEL_UNROLL
       for (int v = 0; v < V; ++v) acc.at[r][v] = fma(row, weight[v], acc.at[r][v]);
     }
   }
@@ -81,9 +93,12 @@ struct FormatBf16Dot {
   template <int R, int V>
   UMBEL_INLINE void step(const uint32_t* x, const char* w, int lane, Accumulators<R, V>& acc) {
     Words weight[V];
+    UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = load_words((const uint32_t*)w + lane + v * kLanes);
+    UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
       const Words row = broadcast_words(x + r);
+      UMBEL_UNROLL
       for (int v = 0; v < V; ++v) acc.at[r][v] = dot_bf16(acc.at[r][v], row, weight[v]);
     }
   }
@@ -95,19 +110,30 @@ struct FormatBf16Dot {
 template <class Format, int R, int V>
 static void tile_part(const MatmulTile& tile, int lane, float* y, int64_t y_stride) {
   Accumulators<R, V> acc;
+  UMBEL_UNROLL
   for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) acc.at[r][v] = tile.first ? zero() : load(y + r * y_stride + lane + v * kLanes);
+    UMBEL_UNROLL
+    for (int v = 0; v < V; ++v) acc.at[r][v] = tile.from ? load(tile.from + r * kPanel + lane + v * kLanes) : zero();
   }
   const uint32_t* x = (const uint32_t*)tile.x;
   const char* w = (const char*)tile.w;
+  const char* ahead = (const char*)tile.ahead;
+  UMBEL_UNROLL
+  for (int r = 0; r < R; ++r) {
+    prefetch(y + r * y_stride + lane);
+    if (V * kLanes > 16) prefetch(y + r * y_stride + lane + 16);
+  }
   for (int64_t k = 0; k < tile.k; k += Format::kStep) {
-    prefetch(w + kPrefetchBytes);
-    if (Format::kWeightBytes > 64) prefetch(w + kPrefetchBytes + 64);
+    prefetch(ahead);
+    if (Format::kWeightBytes > 64) prefetch(ahead + tile.ahead_step / 2);
+    ahead += tile.ahead_step;
     Format::template step<R, V>(x, w, lane, acc);
     x += R * Format::kX;
     w += Format::kWeightBytes;
   }
+  UMBEL_UNROLL
   for (int r = 0; r < R; ++r) {
+    UMBEL_UNROLL
     for (int v = 0; v < V; ++v) store(y + r * y_stride + lane + v * kLanes, acc.at[r][v]);
   }
 }
@@ -122,12 +148,7 @@ static void tile_rows(const MatmulTile& tile) {
     }
     return;
   }
-  float y[R * kPanel];  // the last, partial panel goes through a copy
-  for (int r = 0; r < R; ++r) {
-    for (int64_t c = 0; c < kPanel; ++c) {
-      y[r * kPanel + c] = !tile.first && c < tile.cols ? tile.y[r * tile.y_stride + c] : 0.0f;
-    }
-  }
+  float y[R * kPanel];  // a partial panel goes through a copy
   for (int lane = 0; lane < kPanel; lane += kWide * kLanes) tile_part<Format, R, kWide>(tile, lane, y, kPanel);
   for (int r = 0; r < R; ++r) {
     for (int64_t c = 0; c < tile.cols; ++c) tile.y[r * tile.y_stride + c] = y[r * kPanel + c];
@@ -151,84 +172,69 @@ static void matmul_tile(const MatmulTile& tile) {
   kRows[tile.rows - 1](tile);
 }
 
+// Rows are read a cache line at a time into a small block and leave it transposed: reading them one number at a time
+// would fight over the sets of the first-level cache when the row stride is a power of two.
+constexpr int64_t kPackBlock = 16;
+
 static void pack_x_f32(const float* x, int64_t x_stride, int64_t rows, int64_t k, int64_t k_padded, void* packed) {
   float* target = (float*)packed;
-  for (int64_t i = 0; i < k_padded; ++i) {
-    for (int64_t r = 0; r < rows; ++r) *target++ = i < k ? x[r * x_stride + i] : 0.0f;
+  float block[kTileRows][kPackBlock];
+  for (int64_t i = 0; i < k_padded; i += kPackBlock) {
+    const int64_t count = k_padded - i < kPackBlock ? k_padded - i : kPackBlock;
+    for (int64_t r = 0; r < rows; ++r) {
+      const float* row = x + r * x_stride + i;
+      if (i + kPackBlock <= k) {
+        for (int v = 0; v < kPackBlock; v += kLanes) store(block[r] + v, load(row + v));
+      } else {
+        for (int64_t c = 0; c < count; ++c) block[r][c] = i + c < k ? row[c] : 0.0f;
+      }
+    }
+    for (int64_t c = 0; c < count; ++c) {
+      for (int64_t r = 0; r < rows; ++r) target[r] = block[r][c];
+      target += rows;
+    }
   }
-}
-
-UMBEL_INLINE uint32_t bf16_bits(float value) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &value, sizeof(bits));
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return (bits >> 16) | 0x40u;
-  return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 }
 
 static void pack_x_bf16(const float* x, int64_t x_stride, int64_t rows, int64_t k, int64_t k_padded, void* packed) {
   uint32_t* target = (uint32_t*)packed;
-  for (int64_t i = 0; i < k_padded; i += 2) {
+  uint32_t block[kTileRows][kPackBlock / 2];
+  for (int64_t i = 0; i < k_padded; i += kPackBlock) {
+    const int64_t count = k_padded - i < kPackBlock ? k_padded - i : kPackBlock;
     for (int64_t r = 0; r < rows; ++r) {
-      const uint32_t low = i < k ? bf16_bits(x[r * x_stride + i]) : 0;
-      const uint32_t high = i + 1 < k ? bf16_bits(x[r * x_stride + i + 1]) : 0;
-      *target++ = low | high << 16;
-    }
-  }
-}
-
-// ---- gradient towards x ---------------------------------------------------------------------------------------------
-// S steps of k (S * kStep columns of dx) by R rows, over all panels of the tile.
-template <class Format, int R, int S>
-static void vjp_part(const MatmulVjpTile& tile, const float* dy, const char* w, float* dx, int64_t cols) {
-  constexpr int kColumns = S * (int)Format::kStep;
-  Vec acc[R][kColumns];
-  for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < kColumns; ++c) acc[r][c] = zero();
-  }
-  for (int64_t panel = 0; panel < tile.panels; ++panel) {
-    for (int lane = 0; lane < kPanel; lane += kLanes) {
-      Vec gradient[R];
-      for (int r = 0; r < R; ++r) gradient[r] = load(dy + r * tile.dy_stride + panel * kPanel + lane);
-      for (int s = 0; s < S; ++s) {
-        for (int half = 0; half < Format::kStep; ++half) {
-          const Vec weight = Format::weight(w + s * Format::kWeightBytes, lane, half);
-          const int c = s * (int)Format::kStep + half;
-          for (int r = 0; r < R; ++r) acc[r][c] = fma(gradient[r], weight, acc[r][c]);
-        }
+      const float* row = x + r * x_stride + i;
+      float tail[kPackBlock];
+      if (i + kPackBlock > k) {
+        for (int64_t c = 0; c < kPackBlock; ++c) tail[c] = i + c < k ? row[c] : 0.0f;
+        row = tail;
       }
+      for (int v = 0; v < kPackBlock; v += kLanes) store_bf16((uint16_t*)block[r] + v, load(row + v));
     }
-    w += tile.panel_bytes;
-  }
-  for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < kColumns; ++c) {
-      if (c >= cols) break;
-      float* target = dx + r * tile.dx_stride + c;
-      const float sum = reduce_add(acc[r][c]);
-      *target = tile.first ? sum : *target + sum;
+    for (int64_t c = 0; c < count / 2; ++c) {
+      for (int64_t r = 0; r < rows; ++r) target[r] = block[r][c];
+      target += rows;
     }
   }
 }
 
-template <class Format, int S>
-static void vjp_columns(const MatmulVjpTile& tile, int64_t k, int64_t cols) {
-  constexpr int kRows = kRegisters >= 32 ? 4 : 2;
-  const char* w = (const char*)tile.w + k / Format::kStep * Format::kWeightBytes;
-  int64_t r = 0;
-  for (; r + kRows <= tile.rows; r += kRows) {
-    vjp_part<Format, kRows, S>(tile, tile.dy + r * tile.dy_stride, w, tile.dx + r * tile.dx_stride + k, cols);
-  }
-  for (; r < tile.rows; ++r) {
-    vjp_part<Format, 1, S>(tile, tile.dy + r * tile.dy_stride, w, tile.dx + r * tile.dx_stride + k, cols);
-  }
-}
-
+// ---- gradient towards x: a square of the weight, transposed and widened ---------------------------------------------
 template <class Format>
-static void matmul_vjp(const MatmulVjpTile& tile) {
-  constexpr int kSteps = (kRegisters >= 32 ? 6 : 4) / (int)Format::kStep;
-  constexpr int64_t kColumns = kSteps * Format::kStep;
-  int64_t k = 0;
-  for (; k + kColumns <= tile.k; k += kColumns) vjp_columns<Format, kSteps>(tile, k, kColumns);
-  for (; k < tile.k; k += Format::kStep) vjp_columns<Format, 1>(tile, k, tile.k - k);
+static void transpose_square(const void* weight, int64_t k_count, float* target, const void* ahead) {
+  const char* w = (const char*)weight;
+  for (int64_t i = 0; i < kPanel / Format::kStep * Format::kWeightBytes; i += 64) prefetch((const char*)ahead + i);
+  for (int64_t k = 0; k < kPanel; k += kLanes) {
+    for (int lane = 0; lane < kPanel; lane += kLanes) {
+      Vec rows[kLanes];
+      UMBEL_UNROLL
+      for (int i = 0; i < kLanes; ++i) {
+        const char* step = w + (k + i) / Format::kStep * Format::kWeightBytes;
+        rows[i] = k + i < k_count ? Format::weight(step, lane, (int)((k + i) % Format::kStep)) : zero();
+      }
+      transpose(rows);
+      UMBEL_UNROLL
+      for (int i = 0; i < kLanes; ++i) store(target + (lane + i) * kPanel + k, rows[i]);
+    }
+  }
 }
 
 // The formats' names in the table of this ISA.
@@ -247,9 +253,9 @@ static constexpr MatmulTable kMatmulTable = {
     .tile_f16 = matmul_tile<FormatF16>,
     .tile_bf16 = matmul_tile<FormatBf16>,
     .tile_bf16_dot = UMBEL_TILE_BF16_DOT,
-    .vjp_f32 = matmul_vjp<FormatF32>,
-    .vjp_f16 = matmul_vjp<FormatF16>,
-    .vjp_bf16 = matmul_vjp<FormatBf16>,
+    .transpose_f32 = transpose_square<FormatF32>,
+    .transpose_f16 = transpose_square<FormatF16>,
+    .transpose_bf16 = transpose_square<FormatBf16>,
     .peak_f32 = peak_f32,
     .peak_bf16_dot = UMBEL_PEAK_BF16_DOT,
     .read = read_words,

@@ -1,4 +1,8 @@
 // Policy of the frozen matmul: which tiles, in which order, on which threads. The arithmetic is in matmul-inl.h.
+//
+// Both directions are one loop. A task owns a group of panels; block of rows after block of rows it walks ranges of k
+// ("depths") and visits each panel with all row tiles of the block. So a panel's part stays in the first-level cache for
+// a visit, x's part and the sums so far stay in the second-level cache for a depth, and memory is read ahead meanwhile.
 #include <algorithm>
 
 #include "kernels/api.h"
@@ -7,181 +11,235 @@
 namespace umbel::kernels {
 namespace {
 
-// Rows of one pass: bounds the scratch for packed x.
-constexpr int64_t kRowsPerPass = 512;
-// k of one visit to a panel when several row tiles share it: the panel's part stays in the first-level cache.
-constexpr int64_t kDepth = 256;
-// Gradient: rows whose dy stays in the second-level cache, and panels per chunk of the sum.
-constexpr int64_t kVjpRows = 64;
-constexpr int64_t kVjpPanels = 64;
+constexpr int64_t kRowsPerPass = 512;     // bounds the scratch for packed x
+constexpr int64_t kRowsPerBlock = 140;    // ten tiles of the widest ISA
+constexpr int64_t kRowsPerBlockTransposed = 256;  // more rows share the making of a square
+constexpr int64_t kPanelsPerTask = 8;     // bounds the sums of a task
+constexpr int64_t kDepthBytes = 32768;    // of a panel's part in one visit
+constexpr int64_t kStreamAheadBytes = 8192;  // one tile only: how far ahead of its own stream a panel is fetched
+constexpr int64_t kPackInline = 32768;    // numbers of x below which waking a thread costs more than packing
 
 using Tile = void (*)(const MatmulTile&);
-using VjpTile = void (*)(const MatmulVjpTile&);
+using Transpose = void (*)(const void*, int64_t, float*, const void*);
 
-bool rounds_x(const FrozenMatrix& weight) { return weight.arithmetic() != Arithmetic::kF32Fma; }
+// What a pass multiplies with, seen as panels of 32 columns of y over k: the packed weight itself, or its transpose, made
+// square by square for the gradient.
+struct Operand {
+  const FrozenMatrix& weight;
+  bool transposed;
 
-Tile tile_of(const MatmulTable& table, const FrozenMatrix& weight) {
+  int64_t k() const { return transposed ? weight.panels() * kPanel : weight.in_padded(); }
+  int64_t columns() const { return transposed ? weight.in() : weight.out(); }
+  int64_t panels() const { return (columns() + kPanel - 1) / kPanel; }
+  // k of one step of the tile, and the bytes that a tile reads per step.
+  int64_t step() const { return !transposed && weight.dtype() == DType::kBF16 ? 2 : 1; }
+  int64_t step_bytes() const { return transposed ? kPanel * 4 : weight.panel_bytes() / weight.in_padded() * step(); }
+  bool rounds_x() const { return !transposed && weight.arithmetic() != Arithmetic::kF32Fma; }
+  const char* packed() const { return static_cast<const char*>(weight.packed()); }
+  int64_t bytes_per_k() const { return weight.panel_bytes() / weight.in_padded(); }
+};
+
+Tile tile_of(const MatmulTable& table, const Operand& operand) {
   Tile tile = nullptr;
-  switch (weight.dtype()) {
+  switch (operand.transposed ? DType::kF32 : operand.weight.dtype()) {
     case DType::kF32: tile = table.tile_f32; break;
     case DType::kF16: tile = table.tile_f16; break;
-    case DType::kBF16: tile = rounds_x(weight) ? table.tile_bf16_dot : table.tile_bf16; break;
+    case DType::kBF16: tile = operand.rounds_x() ? table.tile_bf16_dot : table.tile_bf16; break;
     default: break;
   }
   CHECK(tile != nullptr, "this ISA cannot compute with a weight packed for another one");
   return tile;
 }
 
-VjpTile vjp_tile_of(const MatmulTable& table, const FrozenMatrix& weight) {
+Transpose transpose_of(const MatmulTable& table, const FrozenMatrix& weight) {
   switch (weight.dtype()) {
-    case DType::kF32: return table.vjp_f32;
-    case DType::kF16: return table.vjp_f16;
-    case DType::kBF16: return table.vjp_bf16;
+    case DType::kF32: return table.transpose_f32;
+    case DType::kF16: return table.transpose_f16;
+    case DType::kBF16: return table.transpose_bf16;
     default: break;
   }
   CHECK(false, "a frozen matrix of an unknown type");
 }
 
-// M rows cut into tiles of nearly equal height, none above rows_max.
+// M rows cut into tiles of nearly equal height, none above rows_max; tiles into blocks likewise.
 struct RowTiles {
   int64_t rows;
   int64_t count;
+  int64_t blocks;
 
-  RowTiles(int64_t rows_in, int64_t rows_max) : rows(rows_in), count((rows_in + rows_max - 1) / rows_max) {}
+  RowTiles(int64_t rows_in, int64_t rows_per_tile, int64_t rows_per_block)
+      : rows(rows_in),
+        count((rows_in + rows_per_tile - 1) / rows_per_tile),
+        blocks(std::max<int64_t>(1, (rows_in + rows_per_block - 1) / rows_per_block)) {}
   int64_t begin(int64_t tile) const { return rows * tile / count; }
+  int64_t block_begin(int64_t block) const { return count * block / blocks; }
 };
 
-// One pass: x packed in scratch, tile after tile, each tile [k][rows].
+// One pass of at most kRowsPerPass rows.
 struct Pass {
-  const FrozenMatrix& weight;
+  Operand operand;
   const MatmulTable& table;
+  Tile tile;
   RowTiles tiles;
-  char* packed_x;
-  int64_t x_bytes_per_k;  // of one row: 4 for f32, 2 for pairs of bf16
+  int64_t x_bytes;  // of one packed number
+  char* packed_x;   // tile after tile, each [k][rows]
   MatrixF y;
+  int64_t panels_per_task;
+  int64_t depth;          // k per visit
+  float* sums;            // per worker: [panels_per_task][rows of a block][32]
+  float* squares;         // per worker, transposed operands only: [depth][32]
+  int64_t sums_floats;    // of one worker
+  int64_t squares_floats;
 };
 
 void pack_tile(const Pass& pass, ConstMatrixF x, int64_t tile) {
   const int64_t begin = pass.tiles.begin(tile);
   const int64_t rows = pass.tiles.begin(tile + 1) - begin;
-  char* target = pass.packed_x + begin * pass.weight.in_padded() * pass.x_bytes_per_k;
-  const auto pack = pass.x_bytes_per_k == 4 ? pass.table.pack_x_f32 : pass.table.pack_x_bf16;
-  pack(x.row(begin), x.stride, rows, x.cols, pass.weight.in_padded(), target);
+  char* target = pass.packed_x + begin * pass.operand.k() * pass.x_bytes;
+  const auto pack = pass.x_bytes == 4 ? pass.table.pack_x_f32 : pass.table.pack_x_bf16;
+  pack(x.row(begin), x.stride, rows, x.cols, pass.operand.k(), target);
 }
 
-// All rows of the pass times panels [begin, end).
-void compute_panels(const Pass& pass, int64_t panel_begin, int64_t panel_end) {
-  const FrozenMatrix& weight = pass.weight;
-  const Tile tile_function = tile_of(pass.table, weight);
-  const int64_t k_total = weight.in_padded();
-  const int64_t depth = pass.tiles.count == 1 ? k_total : kDepth;
-  const int64_t weight_bytes_per_k = weight.panel_bytes() / k_total;
-  for (int64_t k = 0; k < k_total; k += depth) {
-    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const char* w = static_cast<const char*>(weight.packed()) + panel * weight.panel_bytes() + k * weight_bytes_per_k;
-      for (int64_t tile = 0; tile < pass.tiles.count; ++tile) {
-        const int64_t begin = pass.tiles.begin(tile);
-        const int64_t rows = pass.tiles.begin(tile + 1) - begin;
-        tile_function({.x = pass.packed_x + (begin * k_total + k * rows) * pass.x_bytes_per_k,
-                       .rows = rows,
-                       .w = w,
-                       .k = std::min(depth, k_total - k),
-                       .y = pass.y.row(begin) + panel * kPanel,
-                       .y_stride = pass.y.stride,
-                       .cols = std::min(kPanel, weight.out() - panel * kPanel),
-                       .first = k == 0});
-      }
-    }
+// One visit: the tiles [tile_begin, tile_end) times `depth` k of one panel.
+struct Visit {
+  int64_t tile_begin;
+  int64_t tile_end;
+  int64_t panel;
+  int64_t k;
+  int64_t depth;
+};
+
+// Where the tiles of a visit find their weights, and what to read ahead for the next visit.
+struct Source {
+  const char* w;
+  const char* ahead;
+  int64_t ahead_bytes;
+};
+
+Source packed_source(const Operand& operand, const Visit& visit, const Visit& next) {
+  const int64_t panel_bytes = operand.weight.panel_bytes();
+  const char* w = operand.packed() + visit.panel * panel_bytes + visit.k * operand.bytes_per_k();
+  const int64_t bytes = visit.depth * operand.bytes_per_k();
+  if (visit.tile_end - visit.tile_begin == 1) return {w, w + kStreamAheadBytes, bytes};
+  return {w, operand.packed() + next.panel * panel_bytes + next.k * operand.bytes_per_k(), bytes};
+}
+
+Source transposed_source(const Pass& pass, const Visit& visit, float* squares) {
+  const FrozenMatrix& weight = pass.operand.weight;
+  const Transpose transpose = transpose_of(pass.table, weight);
+  const int64_t in_begin = visit.panel * kPanel;
+  const int64_t in_count = std::min(kPanel, weight.in_padded() - in_begin);
+  const char* w = pass.operand.packed() + visit.k / kPanel * weight.panel_bytes() + in_begin * pass.operand.bytes_per_k();
+  for (int64_t k = 0; k < visit.depth; k += kPanel) {
+    const char* ahead = k + kPanel < visit.depth ? w + weight.panel_bytes() : w;
+    transpose(w, in_count, squares + k * kPanel, ahead);
+    w = ahead;
+  }
+  return {reinterpret_cast<const char*>(squares), reinterpret_cast<const char*>(squares), 0};
+}
+
+void visit_panel(const Pass& pass, const Visit& visit, const Source& source, float* sums) {
+  const Operand& operand = pass.operand;
+  const int64_t k_total = operand.k();
+  const bool last = visit.k + visit.depth == k_total;
+  const int64_t count = visit.tile_end - visit.tile_begin;
+  const int64_t block_row = pass.tiles.begin(visit.tile_begin);
+  for (int64_t tile = visit.tile_begin; tile < visit.tile_end; ++tile) {
+    const int64_t begin = pass.tiles.begin(tile);
+    const int64_t rows = pass.tiles.begin(tile + 1) - begin;
+    float* sum = sums + (begin - block_row) * kPanel;
+    pass.tile({.x = pass.packed_x + (begin * k_total + visit.k * rows) * pass.x_bytes,
+               .rows = rows,
+               .w = source.w,
+               .k = visit.depth,
+               .from = visit.k == 0 ? nullptr : sum,
+               .y = last ? pass.y.row(begin) + visit.panel * kPanel : sum,
+               .y_stride = last ? pass.y.stride : kPanel,
+               .cols = last ? std::min(kPanel, operand.columns() - visit.panel * kPanel) : kPanel,
+               .ahead = source.ahead + source.ahead_bytes * (tile - visit.tile_begin) / count,
+               .ahead_step = source.ahead_bytes / count * operand.step() / visit.depth});
   }
 }
 
-void matmul_pass(Context& context, const FrozenMatrix& weight, ConstMatrixF x, MatrixF y) {
+// All rows of the pass times the panels of one task.
+void compute_task(const Pass& pass, int64_t task, int worker) {
+  const int64_t k_total = pass.operand.k();
+  const int64_t panel_begin = task * pass.panels_per_task;
+  const int64_t panels = std::min(pass.panels_per_task, pass.operand.panels() - panel_begin);
+  const int64_t depths = (k_total + pass.depth - 1) / pass.depth;
+  const auto at = [&](int64_t index) {
+    const int64_t block = index / (panels * depths);
+    const int64_t k = index / panels % depths * pass.depth;
+    return Visit{.tile_begin = pass.tiles.block_begin(block),
+                 .tile_end = pass.tiles.block_begin(block + 1),
+                 .panel = panel_begin + index % panels,
+                 .k = k,
+                 .depth = std::min(pass.depth, k_total - k)};
+  };
+  float* sums = pass.sums + worker * pass.sums_floats;
+  float* squares = pass.squares + worker * pass.squares_floats;
+  const int64_t visits = pass.tiles.blocks * panels * depths;
+  for (int64_t index = 0; index < visits; ++index) {
+    const Visit visit = at(index);
+    const Source source = pass.operand.transposed ? transposed_source(pass, visit, squares)
+                                                  : packed_source(pass.operand, visit, at(std::min(index + 1, visits - 1)));
+    visit_panel(pass, visit, source, sums + (visit.panel - panel_begin) * pass.sums_floats / pass.panels_per_task);
+  }
+}
+
+void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF y) {
   const Arena::Mark mark(context.scratch);
-  Pass pass{.weight = weight,
-            .table = context.table.matmul,
-            .tiles = RowTiles(x.rows, context.table.matmul.rows_max),
-            .packed_x = nullptr,
-            .x_bytes_per_k = rounds_x(weight) ? 2 : 4,
-            .y = y};
-  pass.packed_x = static_cast<char*>(context.scratch.take_bytes(x.rows * weight.in_padded() * pass.x_bytes_per_k));
-  if (x.rows * x.cols < 32768) {
+  const MatmulTable& table = context.table.matmul;
+  const int threads = context.pool.threads();
+  const int64_t rows_per_block = operand.transposed ? kRowsPerBlockTransposed : kRowsPerBlock;
+  Pass pass{.operand = operand,
+            .table = table,
+            .tile = tile_of(table, operand),
+            .tiles = RowTiles(x.rows, table.rows_max, rows_per_block),
+            .x_bytes = operand.rounds_x() ? 2 : 4,
+            .y = y,
+            .panels_per_task = std::clamp<int64_t>(operand.panels() / (threads * 4), 1, kPanelsPerTask)};
+  // Several tasks per thread, so that a busy core costs its share only. One tile alone streams whole panels.
+  const bool stream = pass.tiles.count == 1 && !operand.transposed;
+  pass.depth = stream ? operand.k() : kDepthBytes / operand.step_bytes() * operand.step();
+  pass.sums_floats = stream ? 0 : pass.panels_per_task * std::min(x.rows, rows_per_block + 2 * table.rows_max) * kPanel;
+  pass.squares_floats = operand.transposed ? pass.depth * kPanel : 0;
+  pass.packed_x = static_cast<char*>(context.scratch.take_bytes(x.rows * operand.k() * pass.x_bytes));
+  pass.sums = context.scratch.take<float>(pass.sums_floats * threads).data();
+  pass.squares = context.scratch.take<float>(pass.squares_floats * threads).data();
+  if (x.rows * x.cols < kPackInline) {
     for (int64_t tile = 0; tile < pass.tiles.count; ++tile) pack_tile(pass, x, tile);
   } else {
     context.pool.parallel_for(pass.tiles.count, [&](int64_t tile, int) { pack_tile(pass, x, tile); });
   }
-  // Several tasks per thread, so that a busy core costs its share only; each a contiguous run of panels.
-  const int64_t panels = weight.panels();
-  const int64_t group = std::clamp<int64_t>(panels / (context.pool.threads() * 4), 1, 8);
-  context.pool.parallel_for((panels + group - 1) / group, [&](int64_t task, int) {
-    compute_panels(pass, task * group, std::min(panels, (task + 1) * group));
-  });
+  const int64_t tasks = (operand.panels() + pass.panels_per_task - 1) / pass.panels_per_task;
+  context.pool.parallel_for(tasks, [&](int64_t task, int worker) { compute_task(pass, task, worker); });
 }
 
-// dx rows [row_begin, +rows) and columns [k_begin, +k), all panels in fixed chunks.
-struct VjpBlock {
-  const FrozenMatrix& weight;
-  ConstMatrixF dy;  // columns padded to whole panels
-  MatrixF dx;
-};
-
-void vjp_block(const VjpBlock& block, VjpTile tile, int64_t k_begin, int64_t k_end) {
-  const FrozenMatrix& weight = block.weight;
-  const int64_t weight_bytes_per_k = weight.panel_bytes() / weight.in_padded();
-  for (int64_t row = 0; row < block.dy.rows; row += kVjpRows) {
-    for (int64_t panel = 0; panel < weight.panels(); panel += kVjpPanels) {
-      tile({.dy = block.dy.row(row) + panel * kPanel,
-            .dy_stride = block.dy.stride,
-            .rows = std::min(kVjpRows, block.dy.rows - row),
-            .w = static_cast<const char*>(weight.packed()) + panel * weight.panel_bytes() + k_begin * weight_bytes_per_k,
-            .panel_bytes = weight.panel_bytes(),
-            .panels = std::min(kVjpPanels, weight.panels() - panel),
-            .k = k_end - k_begin,
-            .dx = block.dx.row(row) + k_begin,
-            .dx_stride = block.dx.stride,
-            .first = panel == 0});
-    }
+void run_passes(Context& context, const Operand& operand, ConstMatrixF x, MatrixF y) {
+  for (int64_t row = 0; row < x.rows; row += kRowsPerPass) {
+    const int64_t rows = std::min(kRowsPerPass, x.rows - row);
+    run_pass(context, operand, x.middle_rows(row, rows), y.middle_rows(row, rows));
   }
 }
 
 }  // namespace
 
-size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in) {
-  return static_cast<size_t>(std::min(rows, kRowsPerPass) * (in + 1) * 4 + 128);
-}
-
-size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in) {
-  const int64_t backward = rows * (out + kPanel) * 4;
-  return std::max(matmul_forward_scratch_bytes(rows, in), static_cast<size_t>(backward + 128));
+size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in, int threads) {
+  const int64_t pass_rows = std::min(rows, kRowsPerPass);
+  const int64_t packed_x = pass_rows * (std::max(out, in) + kPanel) * 4;
+  const int64_t sums = kPanelsPerTask * std::min(pass_rows, 2 * kRowsPerBlockTransposed) * kPanel * 4;
+  return static_cast<size_t>(packed_x + (sums + kDepthBytes) * threads + 256);
 }
 
 void matmul(Context& context, const FrozenMatrix& weight, ConstMatrixF x, MatrixF y) {
   CHECK(x.cols == weight.in() && y.cols == weight.out() && x.rows == y.rows, "matmul: shapes do not fit");
-  for (int64_t row = 0; row < x.rows; row += kRowsPerPass) {
-    const int64_t rows = std::min(kRowsPerPass, x.rows - row);
-    matmul_pass(context, weight, x.middle_rows(row, rows), y.middle_rows(row, rows));
-  }
+  run_passes(context, {weight, false}, x, y);
 }
 
 void matmul_vjp_x(Context& context, const FrozenMatrix& weight, ConstMatrixF dy, MatrixF dx) {
   CHECK(dy.cols == weight.out() && dx.cols == weight.in() && dx.rows == dy.rows, "matmul_vjp_x: shapes do not fit");
-  if (dy.rows == 0) return;
-  const Arena::Mark mark(context.scratch);
-  ConstMatrixF padded = dy;
-  if (weight.out() % kPanel != 0) {  // the last panel's missing outputs get zero gradients
-    const int64_t cols = weight.panels() * kPanel;
-    MatrixF copy(context.scratch.take<float>(dy.rows * cols).data(), dy.rows, cols);
-    for (int64_t row = 0; row < dy.rows; ++row) {
-      std::copy_n(dy.row(row), dy.cols, copy.row(row));
-      std::fill(copy.row(row) + dy.cols, copy.row(row) + cols, 0.0f);
-    }
-    padded = copy;
-  }
-  const VjpTile tile = vjp_tile_of(context.table.matmul, weight);
-  const VjpBlock block{.weight = weight, .dy = padded, .dx = dx};
-  constexpr int64_t kColumns = 48;  // a multiple of every register tile's width
-  context.pool.parallel_for((weight.in() + kColumns - 1) / kColumns, [&](int64_t task, int) {
-    vjp_block(block, tile, task * kColumns, std::min(weight.in(), (task + 1) * kColumns));
-  });
+  run_passes(context, {weight, true}, dy, dx);
 }
 
 }  // namespace umbel::kernels

@@ -2,7 +2,8 @@
 //   broadcast(p)              one f32 in all lanes
 //   load_f16(p)               kLanes f16 widened
 //   widen_even/widen_odd(p)   the lower/upper bf16 of kLanes 32-bit words, widened
-//   keep(v)                   v counts as used
+//   keep(v)                   v counts as used and as unknown from here on
+//   transpose(rows)           kLanes vectors as a square matrix, in place
 //   Words, load_words, broadcast_words, dot_bf16   where UMBEL_HAS_BF16_DOT
 #pragma once
 
@@ -17,14 +18,19 @@
 #define UMBEL_HAS_BF16_DOT 0
 #endif
 
-namespace umbel::kernels::UMBEL_TARGET {
+// Register arrays only stay in registers when their loops are unrolled whole.
+#if defined(__clang__)
+#define UMBEL_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UMBEL_UNROLL _Pragma("GCC unroll 32")
+#endif
 
-constexpr int64_t kPrefetchBytes = 1024;
+namespace umbel::kernels::UMBEL_TARGET {
 
 #if defined(__AVX512F__)
 
 typedef __m512i Words;
-UMBEL_INLINE void keep(Vec v) { __asm__ volatile("" ::"v"(v)); }
+UMBEL_INLINE void keep(Vec& v) { __asm__ volatile("" : "+v"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) {
   Vec v = _mm512_set1_ps(*p);
   __asm__("" : "+v"(v));  // keep it in a register: one load for all vectors of the row
@@ -35,6 +41,36 @@ UMBEL_INLINE Words load_words(const uint32_t* p) { return _mm512_loadu_si512(p);
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(load_words(p), 16)); }
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) {
   return _mm512_castsi512_ps(_mm512_and_si512(load_words(p), _mm512_set1_epi32((int)0xffff0000u)));
+}
+UMBEL_INLINE void transpose(Vec (&rows)[16]) {
+  // Pairs of rows, then of pairs, inside 128-bit lanes; then the lanes themselves.
+  __m512 pairs[16];
+  UMBEL_UNROLL
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  UMBEL_UNROLL
+  for (int i = 0; i < 16; i += 4) {
+    const __m512d a = _mm512_castps_pd(pairs[i]), b = _mm512_castps_pd(pairs[i + 1]);
+    const __m512d c = _mm512_castps_pd(pairs[i + 2]), d = _mm512_castps_pd(pairs[i + 3]);
+    rows[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    rows[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    rows[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    rows[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+  }
+  // rows[4 g + c] now holds, per 128-bit lane l, column 4 l + c of the rows 4 g .. 4 g + 3.
+  UMBEL_UNROLL
+  for (int c = 0; c < 4; ++c) {
+    const __m512 low = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0x44), low2 = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0x44);
+    const __m512 high = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0xee), high2 = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0xee);
+    pairs[c] = _mm512_shuffle_f32x4(low, low2, 0x88);
+    pairs[4 + c] = _mm512_shuffle_f32x4(low, low2, 0xdd);
+    pairs[8 + c] = _mm512_shuffle_f32x4(high, high2, 0x88);
+    pairs[12 + c] = _mm512_shuffle_f32x4(high, high2, 0xdd);
+  }
+  UMBEL_UNROLL
+  for (int i = 0; i < 16; ++i) rows[i] = pairs[i];
 }
 #if UMBEL_HAS_BF16_DOT
 UMBEL_INLINE Words broadcast_words(const uint32_t* p) {
@@ -47,7 +83,7 @@ UMBEL_INLINE Vec dot_bf16(Vec acc, Words a, Words b) { return _mm512_dpbf16_ps(a
 
 #elif defined(__AVX2__)
 
-UMBEL_INLINE void keep(Vec v) { __asm__ volatile("" ::"x"(v)); }
+UMBEL_INLINE void keep(Vec& v) { __asm__ volatile("" : "+x"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) { return _mm256_broadcast_ss(p); }
 UMBEL_INLINE Vec load_f16(const uint16_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)); }
 UMBEL_INLINE __m256i load_words(const uint32_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
@@ -55,15 +91,44 @@ UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm256_castsi256_ps(_mm2
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) {
   return _mm256_castsi256_ps(_mm256_and_si256(load_words(p), _mm256_set1_epi32((int)0xffff0000u)));
 }
+UMBEL_INLINE void transpose(Vec (&rows)[8]) {
+  __m256 pairs[8];
+  UMBEL_UNROLL
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  UMBEL_UNROLL
+  for (int i = 0; i < 8; i += 4) {
+    rows[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    rows[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+    rows[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    rows[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+  }
+  UMBEL_UNROLL
+  for (int c = 0; c < 4; ++c) {
+    pairs[c] = _mm256_permute2f128_ps(rows[c], rows[4 + c], 0x20);
+    pairs[4 + c] = _mm256_permute2f128_ps(rows[c], rows[4 + c], 0x31);
+  }
+  UMBEL_UNROLL
+  for (int i = 0; i < 8; ++i) rows[i] = pairs[i];
+}
 
 #else
 
 typedef uint32_t UnalignedWords __attribute__((vector_size(16), aligned(4), may_alias));
-UMBEL_INLINE void keep(Vec v) { __asm__ volatile("" ::"m"(v)); }
+UMBEL_INLINE void keep(Vec& v) { __asm__ volatile("" : "+m"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) { return set1(*p); }
 UMBEL_INLINE UintVec load_words(const uint32_t* p) { return (UintVec) * (const UnalignedWords*)p; }
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return (Vec)(load_words(p) << 16); }
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) { return (Vec)(load_words(p) & 0xffff0000u); }
+UMBEL_INLINE void transpose(Vec (&rows)[4]) {
+  const Vec a = rows[0], b = rows[1], c = rows[2], d = rows[3];
+  rows[0] = Vec{a[0], b[0], c[0], d[0]};
+  rows[1] = Vec{a[1], b[1], c[1], d[1]};
+  rows[2] = Vec{a[2], b[2], c[2], d[2]};
+  rows[3] = Vec{a[3], b[3], c[3], d[3]};
+}
 // Exponent and fraction move into place and a multiplication by 2^112 corrects the bias, exactly, for subnormals too.
 UMBEL_INLINE Vec load_f16(const uint16_t* p) {
   const UintVec bits = {p[0], p[1], p[2], p[3]};
