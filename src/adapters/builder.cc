@@ -141,8 +141,7 @@ LowRankTerm Builder::low_rank(const Tensor& a, const Tensor& b, float scale) {
 }
 
 const kernels::FrozenMatrix* Builder::own_weight(const Target& target, const Tensor& weight) {
-  kernels::Choice choice = options_.choice;
-  choice.arithmetic = target.weight->arithmetic();
+  const kernels::Choice choice{.arithmetic = target.weight->arithmetic()};
   return adapter_->keep(kernels::FrozenMatrix::pack(weight.view(), target.weight->dtype(), choice));
 }
 

@@ -14,15 +14,12 @@
 #include "adapters/spec.h"
 #include "adapters/targets.h"
 #include "base/status.h"
-#include "kernels/choice.h"
 
 namespace umbel {
 
 struct BuildOptions {
   DType factor_dtype = DType::kF32;   // of low-rank factors: kF32, or kBF16 in 16-bit modes. Scale vectors are always f32
   int64_t rank_max = 4096;            // a larger rank in a file is refused by number
-  kernels::Choice choice;             // the base's, for packing modules that are saved whole; their arithmetic is that of
-                                      // the weight they replace, whatever this says
   SharedTensors* shared = nullptr;    // where adapters meet that carry the same projections; null = no sharing
 };
 
