@@ -225,6 +225,16 @@ void run_passes(Context& context, const Operand& operand, ConstMatrixF x, Matrix
 
 }  // namespace
 
+// Callers plan memory without knowing the pool, so sums are counted for as many threads as any pool here has.
+size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in) {
+  constexpr int64_t kThreadsPlanned = 64;
+  const int64_t threads = std::max<int64_t>(kThreadsPlanned, usable_cpus());
+  const int64_t pass_rows = std::min(rows, kRowsPerPass);
+  const int64_t packed_x = pass_rows * (in + kPanel) * 4;
+  const int64_t sums = kPanelsPerTask * std::min(pass_rows, 2 * kRowsPerBlock) * kPanel * 4;
+  return static_cast<size_t>(packed_x + sums * threads + 256);
+}
+
 size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in, int threads) {
   const int64_t pass_rows = std::min(rows, kRowsPerPass);
   const int64_t packed_x = pass_rows * (std::max(out, in) + kPanel) * 4;
