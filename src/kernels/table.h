@@ -65,6 +65,25 @@ constexpr int64_t attention_scratch_floats(int64_t padded) {
   return static_cast<int64_t>(kAttentionQueriesMax) * (2 * padded + 64 + 16 + 16);
 }
 
+// Backward of the row-wise functions (training). All may work in place where input and output have one shape.
+struct VjpTable {
+  // dx (+)= inverse o (g - xhat mean(g o xhat)), g = dy o gain; gain null = ones.
+  void (*rms_norm)(const float* x, const float* gain, float epsilon, const float* dy, float* dx, int64_t count);
+  void (*rms_norm_add)(const float* x, const float* gain, float epsilon, const float* dy, float* dx, int64_t count);
+  // 1 / sqrt(mean(x^2) + epsilon).
+  float (*rms_inverse)(const float* x, float epsilon, int64_t count);
+  void (*swiglu)(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t count);
+  void (*rope)(const float* angles, int64_t heads, int64_t head_dim, float* dx);
+  // y += scale * a o b.
+  void (*product_add)(const float* a, const float* b, float scale, float* y, int64_t count);
+  // y = weight * exp(x - shift).
+  void (*weighted_exp)(const float* x, float shift, float weight, float* y, int64_t count);
+  // y = p o (dp - p . dp): from the gradient of softmax weights to that of their scores.
+  void (*softmax_scores)(const float* p, const float* dp, float* y, int64_t count);
+  // y[j, i] = x[i, j] for i < rows, j < cols; y has rows of `rows` elements, y_stride apart.
+  void (*transpose)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
+};
+
 struct Table {
   const char* name;
   int32_t lanes;  // f32 lanes of a vector
@@ -98,6 +117,7 @@ struct Table {
   void (*attention_f32)(const AttentionTile& tile);
   void (*attention_bf16)(const AttentionTile& tile);
 
+  VjpTable vjp;
   MatmulTable matmul;
 };
 

@@ -247,7 +247,7 @@ UMBEL_INLINE void prefetch_blocks(const AttentionTile& t, const T* const* block)
   int64_t bytes = static_cast<int64_t>(t.padded) * kBlock * sizeof(T);
   if (t.count > kDecodeQueries && bytes > kBlockHeadBytes) bytes = kBlockHeadBytes;
   for (int j = 0; j < kStepBlocks; ++j) {
-    for (int64_t i = 0; i < bytes; i += 64) prefetch(reinterpret_cast<const char*>(block[j]) + i);
+    for (int64_t i = 0; i < bytes; i += 64) prefetch_l2(reinterpret_cast<const char*>(block[j]) + i);
   }
 }
 

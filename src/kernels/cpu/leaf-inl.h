@@ -8,6 +8,7 @@
 #include "kernels/cpu/low_rank-inl.h"
 #include "kernels/cpu/attention-inl.h"
 #include "kernels/cpu/matmul-inl.h"
+#include "kernels/cpu/vjp-inl.h"
 
 namespace umbel::kernels::UMBEL_TARGET {
 
@@ -33,6 +34,7 @@ const Table kTable = {
     .kv_write_bf16 = kv_write_bf16,
     .attention_f32 = attention<float>,
     .attention_bf16 = attention<uint16_t>,
+    .vjp = kVjpTable,
     .matmul = kMatmulTable,
 };
 

@@ -72,5 +72,6 @@ UMBEL_INLINE void store_bf16(uint16_t* p, Vec v) {
   _mm_storeu_si128((__m128i*)p, packed);
 }
 UMBEL_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+UMBEL_INLINE void prefetch_l2(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
 
 }  // namespace umbel::kernels::UMBEL_TARGET

@@ -73,6 +73,7 @@ UMBEL_INLINE void store_bf16(uint16_t* p, Vec v) {
   const __m512i result = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), quiet);
   _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(result));
 }
-UMBEL_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
+UMBEL_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+UMBEL_INLINE void prefetch_l2(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
 
 }  // namespace umbel::kernels::UMBEL_TARGET

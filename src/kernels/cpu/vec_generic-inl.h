@@ -86,5 +86,6 @@ UMBEL_INLINE void store_bf16(uint16_t* p, Vec v) {
   for (int i = 0; i < kLanes; ++i) p[i] = (uint16_t)result[i];
 }
 UMBEL_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+UMBEL_INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace umbel::kernels::UMBEL_TARGET

@@ -1,0 +1,102 @@
+// Backward of the row-wise arithmetic (VjpTable in table.h). Matrix-shaped gradients reuse the expand tile.
+namespace umbel::kernels::UMBEL_TARGET {
+
+template <bool kAdd>
+static void rms_norm_vjp_row(const float* x, const float* gain, float epsilon, const float* dy, float* dx, int64_t count) {
+  const float n = static_cast<float>(count);
+  const Vec inverse = div(set1(1.0f), sqrt(set1(dot(x, x, count) / n + epsilon)));
+  Vec sum[2] = {zero(), zero()};
+  int which = 0;
+  for_vectors(count, [&](int64_t i, int lanes) {
+    Vec g = load_lanes(dy + i, lanes);
+    if (gain != nullptr) g = mul(g, load_lanes(gain + i, lanes));
+    sum[which] = fma(g, load_lanes(x + i, lanes), sum[which]);
+    which ^= 1;
+  });
+  // dx = inverse g - x inverse^3 mean(g o x)
+  const Vec mean = set1(reduce_add(add(sum[0], sum[1])) / n);
+  const Vec slope = mul(mul(mul(inverse, inverse), inverse), mean);
+  for_vectors(count, [&](int64_t i, int lanes) {
+    Vec g = load_lanes(dy + i, lanes);
+    if (gain != nullptr) g = mul(g, load_lanes(gain + i, lanes));
+    Vec d = fnma(slope, load_lanes(x + i, lanes), mul(g, inverse));
+    if (kAdd) d = add(load_lanes(dx + i, lanes), d);
+    store_lanes(dx + i, d, lanes);
+  });
+}
+
+static float rms_inverse_row(const float* x, float epsilon, int64_t count) {
+  float result[kLanes];
+  store(result, div(set1(1.0f), sqrt(set1(dot(x, x, count) / static_cast<float>(count) + epsilon))));
+  return result[0];
+}
+
+static void swiglu_vjp_row(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) {
+    const Vec one = set1(1.0f);
+    const Vec z = load_lanes(gate + i, n);
+    const Vec u = load_lanes(up + i, n);
+    const Vec g = load_lanes(dy + i, n);
+    const Vec sigmoid = div(one, add(one, exp(sub(zero(), z))));
+    const Vec slope = mul(sigmoid, fma(z, sub(one, sigmoid), one));
+    store_lanes(dup + i, mul(g, mul(z, sigmoid)), n);
+    store_lanes(dgate + i, mul(mul(g, u), slope), n);
+  });
+}
+
+static void rope_vjp_row(const float* angles, int64_t heads, int64_t head_dim, float* dx) {
+  const int64_t half = head_dim / 2;
+  for (int64_t head = 0; head < heads; ++head, dx += head_dim) {
+    for_vectors(half, [&](int64_t i, int n) {
+      const Vec a = load_lanes(dx + i, n);
+      const Vec b = load_lanes(dx + half + i, n);
+      const Vec c = load_lanes(angles + i, n);
+      const Vec s = load_lanes(angles + half + i, n);
+      store_lanes(dx + i, fma(b, s, mul(a, c)), n);
+      store_lanes(dx + half + i, fnma(a, s, mul(b, c)), n);
+    });
+  }
+}
+
+static void product_add_row(const float* a, const float* b, float scale, float* y, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) {
+    store_lanes(y + i, fma(mul(load_lanes(a + i, n), load_lanes(b + i, n)), set1(scale), load_lanes(y + i, n)), n);
+  });
+}
+
+static void weighted_exp_row(const float* x, float shift, float weight, float* y, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) {
+    store_lanes(y + i, mul(set1(weight), exp(sub(load_lanes(x + i, n), set1(shift)))), n);
+  });
+}
+
+static void softmax_scores_row(const float* p, const float* dp, float* y, int64_t count) {
+  const Vec mean = set1(dot(p, dp, count));
+  for_vectors(count, [&](int64_t i, int n) {
+    store_lanes(y + i, mul(load_lanes(p + i, n), sub(load_lanes(dp + i, n), mean)), n);
+  });
+}
+
+static void transpose_rows(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride) {
+  constexpr int64_t kTile = 16;  // both sides of a tile stay in the first cache
+  for (int64_t i0 = 0; i0 < rows; i0 += kTile) {
+    const int64_t i1 = i0 + kTile < rows ? i0 + kTile : rows;
+    for (int64_t j = 0; j < cols; ++j) {
+      for (int64_t i = i0; i < i1; ++i) y[j * y_stride + i] = x[i * x_stride + j];
+    }
+  }
+}
+
+constexpr VjpTable kVjpTable = {
+    .rms_norm = rms_norm_vjp_row<false>,
+    .rms_norm_add = rms_norm_vjp_row<true>,
+    .rms_inverse = rms_inverse_row,
+    .swiglu = swiglu_vjp_row,
+    .rope = rope_vjp_row,
+    .product_add = product_add_row,
+    .weighted_exp = weighted_exp_row,
+    .softmax_scores = softmax_scores_row,
+    .transpose = transpose_rows,
+};
+
+}  // namespace umbel::kernels::UMBEL_TARGET
