@@ -32,7 +32,7 @@ struct FormatF32 {
     for (int r = 0; r < R; ++r) {
       const Vec row = broadcast((const float*)x + r);
       UMBEL_UNROLL
-      for (int v = 0; v < V; ++v) acc.at[r][v] = fma(row, weight[v], acc.at[r][v]);
+      for (int v = 0; v < V; ++v) add_product(acc.at[r][v], row, weight[v]);
     }
   }
 };
@@ -51,7 +51,7 @@ struct FormatF16 {
     for (int r = 0; r < R; ++r) {
       const Vec row = broadcast((const float*)x + r);
       UMBEL_UNROLL
-      for (int v = 0; v < V; ++v) acc.at[r][v] = fma(row, weight[v], acc.at[r][v]);
+      for (int v = 0; v < V; ++v) add_product(acc.at[r][v], row, weight[v]);
     }
   }
 };
@@ -72,7 +72,7 @@ struct FormatBf16 {
     for (int r = 0; r < R; ++r) {
       const Vec row = broadcast((const float*)x + r);
       UMBEL_UNROLL
-      for (int v = 0; v < V; ++v) acc.at[r][v] = fma(row, weight[v], acc.at[r][v]);
+      for (int v = 0; v < V; ++v) add_product(acc.at[r][v], row, weight[v]);
     }
     UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = widen_odd((const uint32_t*)w + lane + v * kLanes);
@@ -80,7 +80,7 @@ struct FormatBf16 {
     for (int r = 0; r < R; ++r) {
       const Vec row = broadcast((const float*)x + R + r);
       UMBEL_UNROLL
-      for (int v = 0; v < V; ++v) acc.at[r][v] = fma(row, weight[v], acc.at[r][v]);
+      for (int v = 0; v < V; ++v) add_product(acc.at[r][v], row, weight[v]);
     }
   }
 };

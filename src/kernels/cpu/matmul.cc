@@ -198,7 +198,7 @@ void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF 
             .tiles = RowTiles(x.rows, table.rows_max, rows_per_block),
             .x_bytes = operand.rounds_x() ? 2 : 4,
             .y = y,
-            .panels_per_task = std::clamp<int64_t>(operand.panels() / (threads * 4), 1, kPanelsPerTask)};
+            .panels_per_task = std::clamp<int64_t>(operand.panels() / (threads * (x.rows > table.rows_max ? 8 : 4)), 1, kPanelsPerTask)};
   // Several tasks per thread, so that a busy core costs its share only. One tile alone streams whole panels.
   const bool stream = pass.tiles.count == 1 && !operand.transposed;
   pass.depth = stream ? operand.k() : kDepthBytes / operand.step_bytes() * operand.step();

@@ -1,5 +1,6 @@
 // What matmul-inl.h needs beyond Vec, for the ISA that the including leaf file is compiled for:
 //   broadcast(p)              one f32 in all lanes
+//   add_product(acc, a, b)    acc += a b, fused where the ISA has it
 //   load_f16(p)               kLanes f16 widened
 //   widen_even/widen_odd(p)   the lower/upper bf16 of kLanes 32-bit words, widened
 //   keep(v)                   v counts as used and as unknown from here on
@@ -36,6 +37,7 @@ UMBEL_INLINE Vec broadcast(const float* p) {
   __asm__("" : "+v"(v));  // keep it in a register: one load for all vectors of the row
   return v;
 }
+UMBEL_INLINE void add_product(Vec& acc, Vec a, Vec b) { acc = fma(a, b, acc); }
 UMBEL_INLINE Vec load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
 UMBEL_INLINE Words load_words(const uint32_t* p) { return _mm512_loadu_si512(p); }
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(load_words(p), 16)); }
@@ -85,6 +87,8 @@ UMBEL_INLINE Vec dot_bf16(Vec acc, Words a, Words b) { return _mm512_dpbf16_ps(a
 
 UMBEL_INLINE void keep(Vec& v) { __asm__ volatile("" : "+x"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) { return _mm256_broadcast_ss(p); }
+// Spelled out: the compiler's free choice of operand order costs moves and spills when all sixteen registers are in use.
+UMBEL_INLINE void add_product(Vec& acc, Vec a, Vec b) { __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b)); }
 UMBEL_INLINE Vec load_f16(const uint16_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)); }
 UMBEL_INLINE __m256i load_words(const uint32_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm256_castsi256_ps(_mm256_slli_epi32(load_words(p), 16)); }
@@ -119,6 +123,7 @@ UMBEL_INLINE void transpose(Vec (&rows)[8]) {
 typedef uint32_t UnalignedWords __attribute__((vector_size(16), aligned(4), may_alias));
 UMBEL_INLINE void keep(Vec& v) { __asm__ volatile("" : "+m"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) { return set1(*p); }
+UMBEL_INLINE void add_product(Vec& acc, Vec a, Vec b) { acc = fma(a, b, acc); }
 UMBEL_INLINE UintVec load_words(const uint32_t* p) { return (UintVec) * (const UnalignedWords*)p; }
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return (Vec)(load_words(p) << 16); }
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) { return (Vec)(load_words(p) & 0xffff0000u); }
