@@ -1,0 +1,16 @@
+// The LoRAX routes that generate: POST / (whole answers wrapped in a list, or streamed), /generate, /generate_stream;
+// and /tokenize.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include "serve/generation.h"
+#include "serve/lorax_request.h"
+
+namespace umbel::serve {
+
+boost::asio::awaitable<void> answer_lorax(const Shared& shared, Exchange& exchange, LoraxStream stream_by_route);
+// [{id, text, start, stop}], offsets in code points.
+HttpReply answer_tokenize(const Shared& shared, const HttpRequest& request);
+
+}  // namespace umbel::serve
