@@ -25,7 +25,9 @@ void run(benchmark::State& state, BenchMachine& machine, const Load& load, DType
   const int64_t a_bytes = load.rank * in * size_of(dtype), b_bytes = load.rank * out * size_of(dtype);
   const int64_t step_bytes = load.segments * (a_bytes + b_bytes);
   const int64_t steps = load.rows_each == 1 ? std::max<int64_t>(1, (int64_t{128} << 20) / step_bytes) : 1;
-  std::vector<uint16_t> memory(steps * step_bytes / 2, 0x3c12);
+  Arena arena(steps * step_bytes);  // huge pages, as large tensors have them
+  const std::span<uint16_t> memory = arena.take<uint16_t>(steps * step_bytes / 2);
+  std::fill(memory.begin(), memory.end(), 0x3c12);
   const int64_t rows = load.segments * load.rows_each;
   std::vector<float> x(rows * in, 0.01f), y(rows * out), h(rows * load.rank);
   std::vector<LowRankSegment> segments(load.segments);

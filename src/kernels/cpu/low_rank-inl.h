@@ -9,6 +9,9 @@ constexpr int kExpandVectors = kRegisters == 32 ? 4 : 2;
 // One row alone: nothing to share, so more independent chains and longer contiguous reads of the matrix.
 constexpr int kShrinkRanksAlone = 8;
 constexpr int kExpandVectorsAlone = kRegisters == 32 ? 16 : 8;
+// One row alone waits for memory, over more streams than the hardware follows: ask for lines this far ahead.
+constexpr int kLowRankAheadBytes = 768;
+constexpr int kLowRankAheadRows = 4;
 
 template <typename T, int kRows, int kRanks>
 UMBEL_INLINE void shrink_tile(const ShrinkTile& t, int64_t row, int64_t rank) {
@@ -26,6 +29,9 @@ UMBEL_INLINE void shrink_tile(const ShrinkTile& t, int64_t row, int64_t rank) {
     for (int i = 0; i < kRows; ++i) xv[i] = load(x[i] + k);
     for (int r = 0; r < kRanks; ++r) {
       const Vec av = load(a[r] + k);
+      if (kRows == 1 && k % (64 / static_cast<int>(sizeof(T))) == 0) {
+        prefetch_l2(reinterpret_cast<const char*>(a[r] + k) + kLowRankAheadBytes);
+      }
       for (int i = 0; i < kRows; ++i) sum[i][r] = fma(xv[i], av, sum[i][r]);
     }
   }
@@ -74,6 +80,10 @@ UMBEL_INLINE void expand_tile(const ExpandTile& t, int64_t row, int64_t o, int l
   for (int64_t r = 0; r < t.rank; ++r, b += t.b_stride) {
     if constexpr (kRows == 1) {
       const Vec hv = set1(h[r]);
+      if (kVectors > 4) {
+        const char* ahead = reinterpret_cast<const char*>(b + kLowRankAheadRows * t.b_stride);
+        for (int j = 0; j < kVectors * kLanes * static_cast<int>(sizeof(T)); j += 64) prefetch_l2(ahead + j);
+      }
       for (int j = 0; j < kVectors; ++j) sum[0][j] = fma(hv, load_lanes(b + j * kLanes, lanes), sum[0][j]);
     } else {
       Vec bv[kVectors];
