@@ -45,8 +45,7 @@ class RustTemplate final : public ChatTemplate {
     const UmbelTemplate* handle = has_tools && with_tools_ ? with_tools_.get() : main_.get();
     RustBytes out, error;
     RustSpans spans;
-    const int32_t code =
-        umbel_template_render(handle, text.data(), text.size(), out.out(), spans.out(), error.out());
+    const int32_t code = umbel_template_render(handle, text.data(), text.size(), out.out(), spans.out(), error.out());
     if (code != 0) return rust_failure(code, error);
     ChatText rendered{std::string(out.view()), {}};
     for (const UmbelSpan& span : spans) rendered.generation.push_back({span.begin, span.end});
@@ -133,7 +132,8 @@ Result<Json> ChatTemplate::special_tokens(const Path& dir) {
     for (const auto& [key, value] : config.items()) {
       if (!key.ends_with("_token")) continue;
       if (value.is_string()) tokens[key] = value;
-      if (value.is_object() && value.contains("content") && value["content"].is_string()) tokens[key] = value["content"];
+      if (value.is_object() && value.contains("content") && value["content"].is_string())
+        tokens[key] = value["content"];
     }
   }
   return tokens;
@@ -145,8 +145,9 @@ Result<std::shared_ptr<const ChatTemplate>> ChatTemplate::load(const Path& dir) 
   RETURN_IF_ERROR(add_configured(config, sources));
   RETURN_IF_ERROR(add_files(dir, sources));
   if (sources.empty()) {
-    return not_found(dir.string() + " has no chat template: neither chat_template.jinja nor chat_template in "
-                                    "tokenizer_config.json");
+    return not_found(dir.string() +
+                     " has no chat template: neither chat_template.jinja nor chat_template in "
+                     "tokenizer_config.json");
   }
   ASSIGN_OR_RETURN(const Json tokens, special_tokens(dir));
   auto made = make_template(std::move(sources), tokens);

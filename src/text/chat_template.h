@@ -1,7 +1,7 @@
-// ChatTemplate: a Hugging Face chat template (Jinja) rendered by minijinja with the functions that transformers gives it:
-// raise_exception, strftime_now, tojson, loop controls, {% generation %} spans. trim_blocks and lstrip_blocks are on.
-// Messages are prepared as transformers 5 does it: null fields are dropped, reasoning_content and thinking stand for
-// each other.
+// ChatTemplate: a Hugging Face chat template (Jinja) rendered by minijinja with the functions that transformers gives
+// it: raise_exception, strftime_now, tojson, loop controls, {% generation %} spans. trim_blocks and lstrip_blocks are
+// on. Messages are prepared as transformers 5 does it: null fields are dropped, reasoning_content and thinking stand
+// for each other.
 //
 // Immutable after load; any thread.
 #pragma once

@@ -11,8 +11,8 @@ namespace umbel {
 namespace {
 
 using testing::Folder;
-using testing::text_of;
 using ::testing::HasSubstr;
+using testing::text_of;
 
 std::string fnv1a(std::string_view text) {
   uint64_t value = 0xCBF29CE484222325ULL;
@@ -90,8 +90,7 @@ TEST_F(ChatTemplateGoldens, OwnTemplatesEqualTransformersToTheLastByte) {
   size_t spans = 0;
   for (const auto& [name, results] : goldens["templates"].items()) {
     SCOPED_TRACE(name);
-    const auto chat =
-        ChatTemplate::from_source(read_file(testing::goldens_dir() / "templates" / name).value(), tokens);
+    const auto chat = ChatTemplate::from_source(read_file(testing::goldens_dir() / "templates" / name).value(), tokens);
     ASSERT_TRUE(chat.ok()) << chat.status().message();
     for (const OrderedJson& row : cases_["cases"]) {
       SCOPED_TRACE(text_of(row["name"]));
@@ -152,7 +151,10 @@ TEST(ChatTemplate, GenerationSpansAreByteRanges) {
 }
 
 TEST(ChatTemplate, TextThatLooksLikeOurMarkersIsLeftAlone) {
-  const std::string marker = "\uFDD0" "0" "\uFDD1";
+  const std::string marker =
+      "\uFDD0"
+      "0"
+      "\uFDD1";
   const std::string source = "{% generation %}{{ messages[0].content }}{% endgeneration %}";
   ChatInput input;
   input.messages = {{{"role", "user"}, {"content", marker}}};
@@ -171,9 +173,11 @@ TEST(ChatTemplate, KeysKeepTheirOrder) {
 }
 
 TEST(ChatTemplate, JsonAsPythonWritesIt) {
-  const OrderedJson content = parse_ordered_json(
-      R"(["é\"\\/\n\u0001\u007f<&'>", 1e16, 1.5e-7, 123456789012345680.0, 0.1, -0.0, 12345678901234567890, true, null])",
-      "test").value();
+  const OrderedJson content =
+      parse_ordered_json(
+          R"(["é\"\\/\n\u0001\u007f<&'>", 1e16, 1.5e-7, 123456789012345680.0, 0.1, -0.0, 12345678901234567890, true, null])",
+          "test")
+          .value();
   const OrderedJson messages = {{{"role", "user"}, {"content", content}}};
   EXPECT_EQ(render("{{ messages[0].content | tojson }}", messages),
             "[\"é\\\"\\\\/\\n\\u0001\x7f<&'>\", 1e+16, 1.5e-07, 1.2345678901234568e+17, 0.1, -0.0, "
@@ -200,7 +204,8 @@ TEST(ChatTemplate, LoopsWithConditionsAndRecursion) {
 TEST(ChatTemplate, PythonStringMethods) {
   EXPECT_EQ(render("{{ ' a  b c '.split() }}{{ 'a,b,c'.split(',', 1) }}{{ 'a,b,c'.rsplit(',', maxsplit=1) }}"),
             "['a', 'b', 'c']['a', 'b,c']['a,b', 'c']");
-  EXPECT_EQ(render("{{ 'xxabxx'.strip('x') }}{{ 'abab'.removeprefix('ab') }}{{ 'abab'.removesuffix('ab') }}"), "ababab");
+  EXPECT_EQ(render("{{ 'xxabxx'.strip('x') }}{{ 'abab'.removeprefix('ab') }}{{ 'abab'.removesuffix('ab') }}"),
+            "ababab");
   EXPECT_EQ(render("{{ 'a-b-c'.partition('-') }}{{ 'a-b-c'.rpartition('-')[2] }}"), "('a', '-', 'b-c')c");
   EXPECT_EQ(render("{{ 'ab\ncd\r\n'.splitlines() }}{{ '7'.zfill(3) }}{{ 'x'.center(4, '*') }}"), "['ab', 'cd']007*x**");
   EXPECT_EQ(render("{{ 'hELLO wORLD'.title() }} {{ 'abc'.upper() }} {{ 'a b'.replace(' ', '_') }}"),

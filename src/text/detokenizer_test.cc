@@ -126,8 +126,9 @@ TEST(Detokenizer, ByteTokensComeOutWhenTheirRunEnds) {
   EXPECT_EQ(detokenizer.push(byte("<0xE6>")), "");
   EXPECT_EQ(detokenizer.push(byte("<0x9D>")), "");
   EXPECT_EQ(detokenizer.push(byte("<0xB1>")), "");
-  EXPECT_EQ(detokenizer.push(word[0]), "東" + tokenizer->decode(Ids{word[0], word[0]}, true).value().substr(
-                                                 tokenizer->decode(Ids{word[0]}, true).value().size()));
+  EXPECT_EQ(detokenizer.push(word[0]), "東" + tokenizer->decode(Ids{word[0], word[0]}, true)
+                                                  .value()
+                                                  .substr(tokenizer->decode(Ids{word[0]}, true).value().size()));
 }
 
 TEST(Detokenizer, LongRunsOfByteTokensDoNotStall) {

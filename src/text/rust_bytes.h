@@ -19,7 +19,8 @@ class RustBytes {
 
   UmbelBytes* out() { return &bytes_; }
   std::string_view view() const {
-    return bytes_.data == nullptr ? std::string_view() : std::string_view(reinterpret_cast<const char*>(bytes_.data), bytes_.size);
+    return bytes_.data == nullptr ? std::string_view()
+                                  : std::string_view(reinterpret_cast<const char*>(bytes_.data), bytes_.size);
   }
 
  private:

@@ -45,8 +45,7 @@ class RustTokenizer final : public Tokenizer {
 
   Result<std::string> decode(std::span<const TokenId> ids, bool skip_special) const override {
     RustBytes text, error;
-    const int32_t code =
-        umbel_tokenizer_decode(handle_, ids.data(), ids.size(), skip_special, text.out(), error.out());
+    const int32_t code = umbel_tokenizer_decode(handle_, ids.data(), ids.size(), skip_special, text.out(), error.out());
     if (code != 0) return rust_failure(code, error);
     return std::string(text.view());
   }

@@ -34,8 +34,9 @@ class Tokenizer {
   static Result<std::shared_ptr<const Tokenizer>> from_json(std::string_view tokenizer_json);
   virtual ~Tokenizer() = default;
 
-  // add_special: what the post-processor in tokenizer.json says, as in transformers 5, which does not read add_bos_token
-  // and add_eos_token where there is a tokenizer.json. A text that brings its own BOS keeps only that one.
+  // add_special: what the post-processor in tokenizer.json says, as in transformers 5, which does not read
+  // add_bos_token and add_eos_token where there is a tokenizer.json. A text that brings its own BOS keeps only that
+  // one.
   virtual Result<std::vector<TokenId>> encode(std::string_view text, bool add_special) const = 0;
   virtual Result<std::vector<TokenSpan>> encode_spans(std::string_view text, bool add_special) const = 0;
   // skip_special leaves out special tokens. Ids outside the vocabulary are kInvalidArgument.

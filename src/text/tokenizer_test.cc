@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
 #include <sstream>
 
 #include "text/text_testing.h"
@@ -10,9 +11,9 @@ namespace umbel {
 namespace {
 
 using testing::Folder;
+using ::testing::HasSubstr;
 using testing::text_of;
 using testing::tiny;
-using ::testing::HasSubstr;
 
 using Ids = std::vector<TokenId>;
 

@@ -3,6 +3,8 @@
 //! Which special tokens surround a text is the post-processor's word alone: transformers 5 does not read add_bos_token
 //! and add_eos_token where there is a tokenizer.json.
 
+use std::collections::HashSet;
+
 use crate::abi::{guard, items, quietly, text, Bytes, Failure, Span, Spans};
 use serde_json::Value;
 use tokenizers::AddedToken;
@@ -11,7 +13,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: Option<u32>,
     eos: Option<u32>,
-    special: std::collections::HashSet<u32>,
+    special: HashSet<u32>,
+    vocab_size: usize, // kept, because the crate copies its whole vocabulary to count it
 }
 
 /// A special token as tokenizer_config.json writes it: a string or an AddedToken object.
@@ -124,7 +127,8 @@ impl Tokenizer {
         let (bos, eos) = (find("bos_token"), find("eos_token"));
         let special =
             inner.get_added_tokens_decoder().iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
-        Ok(Tokenizer { inner, bos, eos, special })
+        let vocab_size = inner.get_vocab_size(true);
+        Ok(Tokenizer { inner, bos, eos, special, vocab_size })
     }
 
     fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Span>, Failure> {
@@ -247,16 +251,9 @@ pub extern "C" fn umbel_tokenizer_is_special(tokenizer: &Tokenizer, id: i32) -> 
     u32::try_from(id).is_ok_and(|id| tokenizer.special.contains(&id))
 }
 
-/// # Safety
-/// Never fails; 0 if the crate panics.
 #[no_mangle]
-pub unsafe extern "C" fn umbel_tokenizer_vocab_size(tokenizer: &Tokenizer) -> usize {
-    let mut size = 0;
-    guard(std::ptr::null_mut(), || {
-        size = tokenizer.inner.get_vocab_size(true);
-        Ok(())
-    });
-    size
+pub extern "C" fn umbel_tokenizer_vocab_size(tokenizer: &Tokenizer) -> usize {
+    tokenizer.vocab_size
 }
 
 #[no_mangle]
