@@ -60,4 +60,13 @@ void umbel_template_free(UmbelTemplate* chat_template);
 // input: JSON {messages, tools, documents, add_generation_prompt, extra, now}. spans: what generation blocks produced.
 int32_t umbel_template_render(const UmbelTemplate* chat_template, const char* input, size_t size, UmbelBytes* out,
                               UmbelSpans* spans, UmbelBytes* error);
+
+struct UmbelDocument {
+  const char* data;
+  size_t size;
+};
+
+// options: JSON {vocab_size, min_frequency, special_tokens, bos, pattern}. out: the text of a tokenizer.json.
+int32_t umbel_train_bpe(const UmbelDocument* documents, size_t count, const char* options, size_t options_size,
+                        UmbelBytes* out, UmbelBytes* error);
 }

@@ -11,3 +11,4 @@ mod python_methods;
 mod source;
 mod template;
 mod tokenizer;
+mod train;
