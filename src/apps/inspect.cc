@@ -122,19 +122,20 @@ Status inspect_adapter(const Flags& flags, const Path& dir) {
   ASSIGN_OR_RETURN(const BaseModel base, open_base_model(base_flags));
   const TargetTable& targets = base.model->targets();
   ASSIGN_OR_RETURN(const auto adapter,
-                   build_adapter(folder.source(), targets, {.factor_dtype = base.model->factor_dtype(), .choice = base.choice}));
+                   build_adapter(folder.source(), targets, {.factor_dtype = base.model->factor_dtype()}));
   const Json modules = module_list(*adapter, targets);
-  nlohmann::ordered_json fields{{"adapter", dir.filename().empty() ? dir.parent_path().filename().string() : dir.filename().string()},
-              {"kind", std::string(kind_name(folder.spec().peft_type))},
-              {"peft_type", folder.spec().peft_type},
-              {"base", base.name},
-              {"rank_max", folder.spec().rank_max()},
-              {"row_cost", adapter->cost()},
-              {"resident_bytes", adapter->bytes()},
-              {"tensors", folder.source().tensors.size()},
-              {"modules_changed", modules.size()},
-              {"warnings", folder.spec().warnings}};
-  if (flags.json) fields["modules"] = modules;
+  nlohmann::ordered_json fields;
+  fields["adapter"] = dir.filename().empty() ? dir.parent_path().filename().string() : dir.filename().string();
+  fields["kind"] = std::string(kind_name(folder.spec().peft_type));
+  fields["peft_type"] = folder.spec().peft_type;
+  fields["base"] = base.name;
+  fields["rank_max"] = folder.spec().rank_max();
+  fields["row_cost"] = adapter->cost();
+  fields["resident_bytes"] = adapter->bytes();
+  fields["tensors"] = folder.source().tensors.size();
+  fields["modules_changed"] = modules.size();
+  fields["warnings"] = folder.spec().warnings;
+  if (flags.json) fields["modules"] = nlohmann::ordered_json(modules);
   print_fields(fields, flags.json);
   if (!flags.json) {
     for (const Json& module : modules) {
