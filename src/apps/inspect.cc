@@ -122,7 +122,7 @@ Status inspect_adapter(const Flags& flags, const Path& dir) {
   ASSIGN_OR_RETURN(const BaseModel base, open_base_model(base_flags));
   const TargetTable& targets = base.model->targets();
   ASSIGN_OR_RETURN(const auto adapter,
-                   build_adapter(folder.source(), targets, {.factor_dtype = base.model->factor_dtype(), .choice = base.choice}));
+                   build_adapter(folder.source(), targets, {.factor_dtype = base.model->factor_dtype()}));
   const Json modules = module_list(*adapter, targets);
   nlohmann::ordered_json fields;
   fields["adapter"] = dir.filename().empty() ? dir.parent_path().filename().string() : dir.filename().string();
