@@ -37,28 +37,36 @@ void ThreadPool::run(int64_t tasks, Call call, const void* context) {
     for (int64_t task = 0; task < tasks; ++task) call(context, task, 0);
     return;
   }
+  CHECK(tasks <= UINT32_MAX, "a parallel loop has at most 2^32 - 1 tasks");
   call_ = call;
   context_ = context;
-  tasks_ = tasks;
-  next_.store(0, std::memory_order_relaxed);
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  tasks_ = static_cast<uint32_t>(tasks);
+  unfinished_.store(tasks_, std::memory_order_relaxed);
+  left_.store(tasks_, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
-  drain(0);
+  unfinished_.fetch_sub(drain(0), std::memory_order_acq_rel);
   for (int spin = 0; spin < kSpins; ++spin) {
-    if (running_.load(std::memory_order_acquire) == 0) return;
+    if (unfinished_.load(std::memory_order_acquire) == 0) return;
     pause();
   }
-  for (int left = running_.load(std::memory_order_acquire); left != 0; left = running_.load(std::memory_order_acquire)) {
-    running_.wait(left, std::memory_order_acquire);
+  for (uint32_t n = unfinished_.load(std::memory_order_acquire); n != 0; n = unfinished_.load(std::memory_order_acquire)) {
+    unfinished_.wait(n, std::memory_order_acquire);
   }
 }
 
-void ThreadPool::drain(int worker) {
-  for (int64_t task = next_.fetch_add(1, std::memory_order_relaxed); task < tasks_;
-       task = next_.fetch_add(1, std::memory_order_relaxed)) {
-    call_(context_, task, worker);
+// Whoever takes a task keeps the loop it belongs to from ending, so what is read after that is that loop's; also when the thread
+// slept since it looked at left_ and the count it saw is by now one of a later loop.
+uint32_t ThreadPool::drain(int worker) {
+  uint32_t done = 0;
+  uint32_t left = left_.load(std::memory_order_acquire);
+  while (left != 0) {
+    if (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    call_(context_, tasks_ - left, worker);
+    ++done;
+    left = left_.load(std::memory_order_acquire);
   }
+  return done;
 }
 
 void ThreadPool::worker_main(int worker) {
@@ -68,8 +76,8 @@ void ThreadPool::worker_main(int worker) {
     generation_.wait(seen, std::memory_order_acquire);
     seen = generation_.load(std::memory_order_acquire);
     if (stop_.load()) return;
-    drain(worker);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+    const uint32_t done = drain(worker);
+    if (done != 0 && unfinished_.fetch_sub(done, std::memory_order_acq_rel) == done) unfinished_.notify_one();
   }
 }
 

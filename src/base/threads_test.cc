@@ -68,6 +68,18 @@ TEST(ThreadPool, SurvivesManyShortLoops) {
   }
 }
 
+// Every loop has variables of its own on the caller's stack. Far more threads than CPUs, so that most workers come when the loop
+// they were called for is over: they may take tasks of a later one, and never touch the old.
+TEST(ThreadPool, LateWorkersNeverTouchALoopThatIsOver) {
+  ThreadPool pool(24);
+  for (int64_t loop = 0; loop < 20000; ++loop) {
+    const int64_t tasks = 2 + loop % 5;
+    std::atomic<int64_t> sum{0};
+    pool.parallel_for(tasks, [&](int64_t task, int) { sum += loop * 100 + task; });
+    ASSERT_EQ(sum, tasks * loop * 100 + tasks * (tasks - 1) / 2);
+  }
+}
+
 TEST(ThreadPool, ComesAndGoes) {
   for (int i = 0; i < 100; ++i) {
     ThreadPool pool(3);

@@ -1,6 +1,7 @@
 #include "models/random_model.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/random.h"
 #include "base/threads.h"
@@ -13,17 +14,27 @@ namespace {
 constexpr int64_t kElementsPerTask = int64_t{1} << 18;
 constexpr float kHalfWidth = 0.0346410162f;  // of a uniform distribution with standard deviation 0.02
 
-// One SplitMix64 word gives four bf16 values; the k-th word depends on the key and k only, so tasks may run anywhere.
-void fill_uniform(uint64_t key, int64_t begin, int64_t end, uint16_t* target) {
+constexpr size_t kLevels = 4096;
+
+// The bf16 values that weights take, evenly spread.
+std::array<uint16_t, kLevels> make_levels() {
+  std::array<uint16_t, kLevels> levels;
+  for (size_t i = 0; i < kLevels; ++i) {
+    const float unit = (2.0f * static_cast<float>(i) + 1.0f) / kLevels - 1.0f;
+    levels[i] = to_bf16(unit * kHalfWidth).bits;
+  }
+  return levels;
+}
+
+// One SplitMix64 word gives four values; the k-th word depends on the key and k only, so tasks may run anywhere.
+void fill_uniform(const std::array<uint16_t, kLevels>& levels, uint64_t key, int64_t begin, int64_t end, uint16_t* target) {
   for (int64_t i = begin; i < end; i += 4) {
     uint64_t z = key + static_cast<uint64_t>(i / 4 + 1) * 0x9E3779B97F4A7C15u;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     z ^= z >> 31;
-    for (int64_t j = i; j < std::min(i + 4, end); ++j, z >>= 16) {
-      const float unit = (static_cast<float>(z & 0xffffu) - 32767.5f) / 32768.0f;
-      target[j] = to_bf16(unit * kHalfWidth).bits;
-    }
+    const int64_t stop = std::min(i + 4, end);
+    for (int64_t j = i; j < stop; ++j, z >>= 16) target[j] = levels[z % kLevels];
   }
 }
 
@@ -43,7 +54,7 @@ class RandomSource final : public WeightSource {
       const uint64_t key = mix_key({seed_, name_word(name)});
       pool_.parallel_for((count + kElementsPerTask - 1) / kElementsPerTask, [&](int64_t task, int) {
         const int64_t begin = task * kElementsPerTask;
-        fill_uniform(key, begin, std::min(count, begin + kElementsPerTask), values);
+        fill_uniform(levels_, key, begin, std::min(count, begin + kElementsPerTask), values);
       });
     }
     view_ = current_.view();
@@ -61,6 +72,7 @@ class RandomSource final : public WeightSource {
   }
 
   uint64_t seed_;
+  std::array<uint16_t, kLevels> levels_ = make_levels();
   ThreadPool pool_;
   Tensor current_;
   TensorView view_;
