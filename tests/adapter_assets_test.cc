@@ -1,5 +1,5 @@
-// seedling with each of its ten adapters against what transformers and PEFT compute (assets/adapters/golden_peft.json): alone,
-// and all eleven mixed in one batch.
+// seedling with each of its ten adapters against what transformers and PEFT compute (assets/adapters/golden_peft.json):
+// alone, and all eleven mixed in one batch.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -17,8 +17,9 @@ using testing::ForwardRunner;
 
 const std::vector<std::string>& names() {
   static const std::vector<std::string> kNames = {
-      "banking77-flora-r1", "banking77-lora-r8",  "bc5cdr-lora-r32",       "clinc150-ia3",          "clinc150-lora-r3",
-      "clinc150-vera-r256", "e2e_nlg-rslora-r16", "restaurant8k-dora-r16", "restaurant8k-flora-r4", "shakespeare-lora-r4"};
+      "banking77-flora-r1",    "banking77-lora-r8",  "bc5cdr-lora-r32",    "clinc150-ia3",
+      "clinc150-lora-r3",      "clinc150-vera-r256", "e2e_nlg-rslora-r16", "restaurant8k-dora-r16",
+      "restaurant8k-flora-r4", "shakespeare-lora-r4"};
   return kNames;
 }
 
@@ -87,7 +88,8 @@ TEST(AdapterMixTest, OneBatchOfAllEqualsEachAlone) {
           const std::vector<float> expected = alone.run(sequences[i]);
           ASSERT_EQ(expected.size(), together[i].size());
           EXPECT_EQ(std::memcmp(expected.data(), together[i].data(), expected.size() * sizeof(float)), 0)
-              << kernels::isa_name(isa) << " " << kernels::arithmetic_name(arithmetic) << " " << dtype << " sequence " << i;
+              << kernels::isa_name(isa) << " " << kernels::arithmetic_name(arithmetic) << " " << dtype << " sequence "
+              << i;
         }
       }
     }

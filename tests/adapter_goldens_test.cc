@@ -1,6 +1,6 @@
-// Tiny random models with an adapter of every kind and PEFT field, as PEFT saved them, against the logits that transformers and
-// PEFT compute (tests/goldens/adapters, recorded by tools/record_adapter_goldens.py). Also: the merged weights compute the same,
-// and what PEFT can save but is not computed here is refused by name.
+// Tiny random models with an adapter of every kind and PEFT field, as PEFT saved them, against the logits that
+// transformers and PEFT compute (tests/goldens/adapters, recorded by tools/record_adapter_goldens.py). Also: the merged
+// weights compute the same, and what PEFT can save but is not computed here is refused by name.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -89,7 +89,8 @@ TEST_P(AdapterGoldenTest, MergedWeightsComputeTheSame) {
     for (int64_t i = 0; i < kRows * target.out; ++i) {
       const int64_t row = i / target.out, o = i % target.out;
       double sum = merged.bias.empty() ? 0.0 : merged.bias.f32()[o];
-      for (int64_t k = 0; k < target.in; ++k) sum += double{merged.weight.f32()[o * target.in + k]} * x[row * target.in + k];
+      for (int64_t k = 0; k < target.in; ++k)
+        sum += double{merged.weight.f32()[o * target.in + k]} * x[row * target.in + k];
       expected[i] = static_cast<float>(sum);
     }
     EXPECT_LT(testing::relative_difference(y, expected), 1e-5) << target.path;

@@ -5,7 +5,8 @@
 namespace umbel {
 
 std::string AdapterReport::coverage() const {
-  std::string text = "applied " + std::to_string(targets_applied) + " of " + std::to_string(targets_declared) + " targets";
+  std::string text =
+      "applied " + std::to_string(targets_applied) + " of " + std::to_string(targets_declared) + " targets";
   if (modules_saved > 0) text += ", " + std::to_string(modules_saved) + " modules saved whole";
   return text;
 }

@@ -17,7 +17,7 @@ namespace umbel {
 
 // What loading an adapter found out; for people (inspect, logs), never for the step.
 struct AdapterReport {
-  std::string kind;             // "lora", "flora", ... as in the registry
+  std::string kind;              // "lora", "flora", ... as in the registry
   int32_t targets_declared = 0;  // modules that the configuration selects
   int32_t targets_applied = 0;   // of these, with terms made from the file's tensors
   int32_t modules_saved = 0;     // modules stored whole
@@ -55,8 +55,8 @@ class Adapter {
   float* keep_f32(Tensor tensor);
   const void* keep(Tensor tensor);
   const kernels::FrozenMatrix* keep(kernels::FrozenMatrix matrix);
-  // Keeps something shared with other adapters (VeRA projections) alive. Its bytes count for each of its users, so that a
-  // budget is never exceeded.
+  // Keeps something shared with other adapters (VeRA projections) alive. Its bytes count for each of its users, so that
+  // a budget is never exceeded.
   void keep_shared(std::shared_ptr<const void> shared, size_t bytes = 0) {
     shared_.push_back(std::move(shared));
     bytes_ += bytes;

@@ -121,9 +121,18 @@ void add_low_rank(kernels::Context& context, int32_t index, Segments segments, C
       const LinearTerms* terms = terms_of(segment, index);
       if (terms == nullptr || terms->low_rank.size() <= pass) continue;
       const LowRankTerm& term = terms->low_rank[pass];
-      list[count++] = {.row_begin = segment.row_begin, .row_count = segment.row_count, .rank = term.rank,
-                       .dtype = term.dtype, .a = term.a, .b_t = term.b_t, .a_stride = term.a_stride,
-                       .b_stride = term.b_stride, .u = term.u, .v = term.v, .scale = term.scale, .h_offset = h_size};
+      list[count++] = {.row_begin = segment.row_begin,
+                       .row_count = segment.row_count,
+                       .rank = term.rank,
+                       .dtype = term.dtype,
+                       .a = term.a,
+                       .b_t = term.b_t,
+                       .a_stride = term.a_stride,
+                       .b_stride = term.b_stride,
+                       .u = term.u,
+                       .v = term.v,
+                       .scale = term.scale,
+                       .h_offset = h_size};
       h_size += static_cast<int64_t>(segment.row_count) * term.rank;
     }
     float* h = context.scratch.take<float>(h_size).data();
@@ -166,7 +175,9 @@ void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t
 }
 
 size_t apply_linear_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max) {
-  const auto padded = [](int64_t bytes) { return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment; };
+  const auto padded = [](int64_t bytes) {
+    return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
+  };
   const int64_t block = block_rows(in, out);
   const size_t direct = kernels::matmul_forward_scratch_bytes(rows, in);
   const size_t expanded = padded(block * static_cast<int64_t>(sizeof(kernels::ScaledRow))) + padded(block) +

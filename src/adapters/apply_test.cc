@@ -24,7 +24,10 @@ struct Made {
 class AdapterMaker {
  public:
   AdapterMaker(const SmallBase& base, uint64_t seed)
-      : base_(base), index_(base.targets().find(kPath)), target_(base.at(kPath)), random_(mix_key({seed, 99})),
+      : base_(base),
+        index_(base.targets().find(kPath)),
+        target_(base.at(kPath)),
+        random_(mix_key({seed, 99})),
         adapter_(std::make_shared<Adapter>(base.targets().size())) {
     adapter_->add_linear(index_);
   }
@@ -38,7 +41,8 @@ class AdapterMaker {
     return *this;
   }
   AdapterMaker& low_rank(int32_t rank, bool vectors = false, DType dtype = DType::kF32) {
-    LowRankTerm term{.rank = rank, .dtype = dtype, .a_stride = target_.in + 3, .b_stride = target_.out + 5, .scale = 0.7f};
+    LowRankTerm term{
+        .rank = rank, .dtype = dtype, .a_stride = target_.in + 3, .b_stride = target_.out + 5, .scale = 0.7f};
     term.a = adapter_->keep(Tensor::converted(random_tensor(random_, {rank, term.a_stride}).view(), dtype));
     term.b_t = adapter_->keep(Tensor::converted(random_tensor(random_, {rank, term.b_stride}).view(), dtype));
     if (vectors) {
@@ -179,7 +183,8 @@ class ApplyTest : public ::testing::TestWithParam<Setting> {
       : base_({.hidden = 24, .bias = GetParam().bias, .stored = GetParam().stored, .choice = GetParam().choice}) {}
   // Where activations are rounded to bf16 once, results are that far from the exact algebra.
   double tolerance() const {
-    return GetParam().choice.arithmetic == kernels::Arithmetic::kF32Fma || GetParam().stored == DType::kF32 ? 3e-6 : 2e-2;
+    return GetParam().choice.arithmetic == kernels::Arithmetic::kF32Fma || GetParam().stored == DType::kF32 ? 3e-6
+                                                                                                            : 2e-2;
   }
   SmallBase base_;
 };

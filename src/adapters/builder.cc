@@ -14,7 +14,8 @@ bool is_float(DType dtype) {
 }
 
 Status missing_tensor(const std::string& name) {
-  return invalid_argument("adapter_model.safetensors: the tensor " + name + " is missing; the file is incomplete, or "
+  return invalid_argument("adapter_model.safetensors: the tensor " + name +
+                          " is missing; the file is incomplete, or "
                           "adapter_config.json selects a module that was not trained");
 }
 
@@ -32,10 +33,12 @@ Tensor transposed(const Tensor& tensor) {
   return result;
 }
 
-Builder::Builder(const AdapterSource& source, const TargetTable& targets, const BuildOptions& options)
+Builder::Builder(const AdapterSource& source, const TargetTable& targets, const BuildOptions& options,
+                 int64_t rank_default)
     : source_(source),
       targets_(targets),
       options_(options),
+      rank_default_(rank_default),
       fields_(source.spec.own),
       adapter_(std::make_shared<Adapter>(targets.size())),
       biases_(targets.size(), nullptr) {
@@ -79,7 +82,7 @@ int32_t Builder::find_kind(TargetKind kind) const {
 }
 
 Result<int64_t> Builder::rank_at(const Target& target) const {
-  ASSIGN_OR_RETURN(const int64_t rank, spec().rank_at(target.path));
+  ASSIGN_OR_RETURN(const int64_t rank, spec().rank_at(target.path, rank_default_));
   if (rank < 1) return invalid_argument("adapter_config.json: r is " + std::to_string(rank) + ", expected at least 1");
   if (rank > options_.rank_max) {
     return Status(Code::kTooLong, "adapter_config.json: the rank " + std::to_string(rank) + " at " + target.path +
@@ -204,8 +207,8 @@ Status Builder::save_module(int32_t index) {
   return ok_status();
 }
 
-// PEFT stores the base's own embedding or head beside the adapter when it is selected, or was resized. It must be the one of
-// this base: a copy that differs would be a second, silent change of the model.
+// PEFT stores the base's own embedding or head beside the adapter when it is selected, or was resized. It must be the
+// one of this base: a copy that differs would be a second, silent change of the model.
 Status Builder::check_base_copy(int32_t index) {
   const Target& target = targets_[index];
   const bool embedding = target.kind == TargetKind::kEmbedding;
@@ -225,8 +228,10 @@ Status Builder::check_base_copy(int32_t index) {
       }
     }
     if (difference > 0.01f * largest) {  // 16-bit copies may differ by rounding
-      return failed_precondition("adapter_model.safetensors: " + name + " is a copy of the base model's weights, but of "
-                                 "another base (largest difference " + std::to_string(difference) +
+      return failed_precondition("adapter_model.safetensors: " + name +
+                                 " is a copy of the base model's weights, but of "
+                                 "another base (largest difference " +
+                                 std::to_string(difference) +
                                  "); serve it with its own base, or save the module through modules_to_save");
     }
   }
@@ -252,7 +257,8 @@ Status Builder::finish_tensors() const {
   if (unknown == 0) return ok_status();
   std::string text = "adapter_model.safetensors: the tensor " + first;
   if (unknown > 1) text += " (and " + std::to_string(unknown - 1) + " more)";
-  return failed_precondition(text + " belongs to no module that adapter_config.json selects in this base model; is the "
+  return failed_precondition(text +
+                             " belongs to no module that adapter_config.json selects in this base model; is the "
                              "adapter made for another base model?");
 }
 

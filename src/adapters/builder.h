@@ -15,7 +15,7 @@ namespace umbel {
 
 class Builder {
  public:
-  Builder(const AdapterSource& source, const TargetTable& targets, const BuildOptions& options);
+  Builder(const AdapterSource& source, const TargetTable& targets, const BuildOptions& options, int64_t rank_default);
 
   const AdapterSpec& spec() const { return source_.spec; }
   const TargetTable& targets() const { return targets_; }
@@ -24,13 +24,15 @@ class Builder {
   Adapter& adapter() { return *adapter_; }
   void warn(std::string text) { adapter_->edit_report().warnings.push_back(std::move(text)); }
 
-  // The targets that the spec selects, ascending. Refuses fields that the kind has not read (so read them all before), and
-  // kinds of modules that can't carry terms.
+  // The targets that the spec selects, ascending. Refuses fields that the kind has not read (so read them all before),
+  // and kinds of modules that can't carry terms.
   Result<std::vector<int32_t>> select(bool embeddings_allowed);
   // First target of this kind, or -1.
   int32_t find_kind(TargetKind kind) const;
   // r at this module, within (0, options.rank_max].
   Result<int64_t> rank_at(const Target& target) const;
+  // r, without rank_pattern.
+  int64_t rank_plain() const { return spec().rank.value_or(rank_default_); }
 
   // "base_model.model." + path + "." + suffix.
   static std::string tensor_name(const Target& target, std::string_view suffix);
@@ -74,6 +76,7 @@ class Builder {
   const AdapterSource& source_;
   const TargetTable& targets_;
   const BuildOptions& options_;
+  int64_t rank_default_;
   Fields fields_;
   std::shared_ptr<Adapter> adapter_;
   std::set<std::string> used_;

@@ -114,8 +114,9 @@ Status Fields::finish(std::string_view kind, std::vector<std::string>& warnings)
   for (size_t i = 0; i < object_.size(); ++i) {
     if (read_[i]) continue;
     if (!object_[i].value.is_inactive()) {
-      return unsupported("adapter_config.json: the field " + object_[i].name + " is set, but is not computed here for " +
-                         std::string(kind) + "; remove it or set it to null if the adapter was trained without it");
+      return unsupported("adapter_config.json: the field " + object_[i].name +
+                         " is set, but is not computed here for " + std::string(kind) +
+                         "; remove it or set it to null if the adapter was trained without it");
     }
     warnings.push_back("adapter_config.json: unknown field " + object_[i].name + " is empty and ignored");
   }

@@ -13,13 +13,13 @@ namespace umbel {
 namespace {
 
 struct HadamardFields {
-  std::string prefix;          // of the tensor names: "flora" or "hira"
+  std::string prefix;  // of the tensor names: "flora" or "hira"
   bool residual = false;
   bool scale_bias = false;
-  bool store_offset = false;   // tensors hold value - 1
+  bool store_offset = false;  // tensors hold value - 1
   bool missing_is_ones = false;
-  bool rank_of_file = false;   // see HadamardBuild::follow_file_rank
-  bool mean = false;           // without alpha: s = 1/r, else 1
+  bool rank_of_file = false;  // see HadamardBuild::follow_file_rank
+  bool mean = false;          // without alpha: s = 1/r, else 1
   bool has_alpha = false;
   double alpha = 0;
 };
@@ -27,7 +27,8 @@ struct HadamardFields {
 Result<HadamardFields> read_flora(Fields& fields) {
   HadamardFields flora{.prefix = "flora", .missing_is_ones = true};
   ASSIGN_OR_RETURN(const int64_t format, fields.integer("flora_format", 1));
-  if (format != 1) return unsupported("adapter_config.json: flora_format is " + std::to_string(format) + ", expected 1");
+  if (format != 1)
+    return unsupported("adapter_config.json: flora_format is " + std::to_string(format) + ", expected 1");
   ASSIGN_OR_RETURN(const std::string form, fields.text("form", "multiplicative"));
   if (form != "multiplicative" && form != "residual") {
     return unsupported("adapter_config.json: form is '" + form + "', expected multiplicative or residual");
@@ -60,13 +61,13 @@ class HadamardBuild {
   }
 
  private:
-  // PEFT 0.21 reads HiRA's rank_pattern and then makes every module with rank r. The result does not depend on which of the two
-  // is meant (s = 1), so r is accepted where the file has it.
+  // PEFT 0.21 reads HiRA's rank_pattern and then makes every module with rank r. The result does not depend on which of
+  // the two is meant (s = 1), so r is accepted where the file has it.
   void follow_file_rank(const Target& target) {
     const bool embedding = target.kind == TargetKind::kEmbedding;
     const TensorView* a =
         builder_.take_view(Builder::tensor_name(target, fields_.prefix + (embedding ? "_embedding_A" : "_A")));
-    const int64_t plain = builder_.spec().rank;
+    const int64_t plain = builder_.rank_plain();
     if (a == nullptr || a->shape.empty() || a->shape[0] != plain || rank_ == plain || plain < 1) return;
     builder_.warn("adapter_config.json: rank_pattern gives " + target.path + " the rank " + std::to_string(rank_) +
                   ", the file has r = " + std::to_string(plain) + ", as PEFT saves it; the file counts");
@@ -76,7 +77,8 @@ class HadamardBuild {
   Status find_scale(const Target& target) {
     scale_ = fields_.mean ? 1.0f / static_cast<float>(rank_) : 1.0f;
     const double none = -1.0;
-    ASSIGN_OR_RETURN(const double alpha, builder_.spec().alpha_at(target.path, fields_.has_alpha ? fields_.alpha : none));
+    ASSIGN_OR_RETURN(const double alpha,
+                     builder_.spec().alpha_at(target.path, fields_.has_alpha ? fields_.alpha : none));
     if (fields_.has_alpha || !builder_.spec().alpha_pattern.empty()) {
       if (alpha != none) scale_ = static_cast<float>(alpha / static_cast<double>(rank_));
     }

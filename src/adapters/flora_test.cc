@@ -7,9 +7,9 @@
 namespace umbel {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::apply_one;
 using testing::dense;
+using ::testing::HasSubstr;
 using testing::list;
 using testing::random_tensor;
 using testing::relative_difference;
@@ -20,7 +20,9 @@ using testing::value;
 constexpr const char* kQ0 = "model.layers.0.self_attn.q_proj";
 
 SmallFile flora_file(int rank) {
-  SmallFile file({{"peft_type", value("FLORA")}, {"flora_format", value(1)}, {"r", value(rank)},
+  SmallFile file({{"peft_type", value("FLORA")},
+                  {"flora_format", value(1)},
+                  {"r", value(rank)},
                   {"target_modules", list({value("layers.0.self_attn.q_proj")})}});
   file.add(std::string(kQ0) + ".flora_A", {rank, 24}, 0.4f, 1.0f);
   file.add(std::string(kQ0) + ".flora_B", {24, rank}, 0.4f, 1.0f);
@@ -90,7 +92,8 @@ TEST(FloraTest, BiasMayPassThroughTheTerms) {
   file.set("scale_bias", value(true));
   std::vector<float> bias(24);
   for (int64_t o = 0; o < 24; ++o) {
-    bias[o] = 0.5f * (file.at(std::string(kQ0) + ".flora_B", o * 2) + file.at(std::string(kQ0) + ".flora_B", o * 2 + 1)) *
+    bias[o] = 0.5f *
+              (file.at(std::string(kQ0) + ".flora_B", o * 2) + file.at(std::string(kQ0) + ".flora_B", o * 2 + 1)) *
               base.at(kQ0).vector[o];
   }
   expect_equal(base, file, modulated(base, file, 2, 0.5, 0.0), bias.data());
@@ -111,7 +114,8 @@ TEST(FloraTest, OffsetsAndMissingFactors) {
 TEST(FloraTest, HiraIsTheResidualFormWithScaleOne) {
   const SmallBase base({.bias = true});
   SmallFile flora = flora_file(3);
-  SmallFile hira({{"peft_type", value("HIRA")}, {"r", value(3)}, {"target_modules", list({value("layers.0.self_attn.q_proj")})}});
+  SmallFile hira(
+      {{"peft_type", value("HIRA")}, {"r", value(3)}, {"target_modules", list({value("layers.0.self_attn.q_proj")})}});
   for (const char* side : {"A", "B"}) {
     hira.add_raw("base_model.model." + std::string(kQ0) + ".hira_" + side,
                  Tensor::widened(flora.tensor(std::string(kQ0) + ".flora_" + side).view()));
@@ -150,10 +154,8 @@ TEST(FloraTest, EmbeddingBecomesATable) {
 
 TEST(FloraTest, RefusesByName) {
   const SmallBase base;
-  for (const auto& [field, setting] : std::map<std::string, ConfigValue>{{"form", value("other")},
-                                                                         {"reduction", value("max")},
-                                                                         {"flora_format", value(2)},
-                                                                         {"gates", value(3)}}) {
+  for (const auto& [field, setting] : std::map<std::string, ConfigValue>{
+           {"form", value("other")}, {"reduction", value("max")}, {"flora_format", value(2)}, {"gates", value(3)}}) {
     SmallFile file = flora_file(2);
     file.set(field, setting);
     EXPECT_THAT(file.build(base).status().message(), HasSubstr(field));

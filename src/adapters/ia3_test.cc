@@ -6,9 +6,9 @@
 namespace umbel {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::apply_one;
 using testing::dense;
+using ::testing::HasSubstr;
 using testing::list;
 using testing::random_tensor;
 using testing::relative_difference;
@@ -17,7 +17,8 @@ using testing::SmallFile;
 using testing::value;
 
 SmallFile ia3_file() {
-  SmallFile file({{"peft_type", value("IA3")}, {"target_modules", list({value("k_proj"), value("down_proj")})},
+  SmallFile file({{"peft_type", value("IA3")},
+                  {"target_modules", list({value("k_proj"), value("down_proj")})},
                   {"feedforward_modules", list({value("down_proj")})}});
   for (const std::string layer : {"0", "1"}) {
     file.add("model.layers." + layer + ".self_attn.k_proj.ia3_l", {12, 1}, 0.3f, 1.0f);

@@ -6,7 +6,7 @@
 
 namespace umbel {
 
-Status build_lora(Builder& builder);   // LoRA, rsLoRA, DoRA
+Status build_lora(Builder& builder);  // LoRA, rsLoRA, DoRA
 Status build_ia3(Builder& builder);
 Status build_vera(Builder& builder);
 Status build_flora(Builder& builder);  // the format of docs/flora-format.md

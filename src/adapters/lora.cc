@@ -41,7 +41,8 @@ Result<LoraFields> read_fields(Fields& fields) {
   ASSIGN_OR_RETURN(lora.bias, fields.boolean("lora_bias", false));
   ASSIGN_OR_RETURN(lora.ensure_weight_tying, fields.boolean("ensure_weight_tying", false));
   lora.token_indices = fields.take("trainable_token_indices");
-  if (lora.dora && lora.bias) return unsupported("adapter_config.json: lora_bias together with use_dora is not defined");
+  if (lora.dora && lora.bias)
+    return unsupported("adapter_config.json: lora_bias together with use_dora is not defined");
   RETURN_IF_ERROR(check_init(fields));
   // Training only, or (fan_in_fan_out) about how another framework stores the base.
   fields.ignore({"lora_dropout", "fan_in_fan_out", "megatron_core", "qalora_group_size", "eva_config"});
@@ -74,7 +75,8 @@ class LoraBuild {
     }
     if (!selects(embedding) && !selects(head)) return ok_status();
     if (fields_.dora) {
-      return unsupported("adapter_config.json: use_dora on a tied embedding with ensure_weight_tying is not computed here");
+      return unsupported(
+          "adapter_config.json: use_dora on a tied embedding with ensure_weight_tying is not computed here");
     }
     for (const int32_t index : {embedding, head}) {
       if (!selects(index)) selected.push_back(index);
@@ -140,7 +142,8 @@ class LoraBuild {
     const Target& target = builder_.targets()[index];
     ASSIGN_OR_RETURN(Tensor bias, builder_.take(target, "lora_B.bias", {target.out}));
     const float* base = builder_.bias_of(index);
-    for (int64_t i = 0; i < target.out; ++i) bias.f32()[i] = scale_ * bias.f32()[i] + (base == nullptr ? 0.0f : base[i]);
+    for (int64_t i = 0; i < target.out; ++i)
+      bias.f32()[i] = scale_ * bias.f32()[i] + (base == nullptr ? 0.0f : base[i]);
     terms.bias = builder_.adapter().keep_f32(std::move(bias));
     return ok_status();
   }
@@ -164,7 +167,8 @@ class LoraBuild {
       return unsupported("adapter_config.json: the embedding " + target.path +
                          " is adapted and replaced (modules_to_save or trainable_token_indices) at the same time");
     }
-    if (fields_.bias) return unsupported("adapter_config.json: lora_bias is not defined for the embedding " + target.path);
+    if (fields_.bias)
+      return unsupported("adapter_config.json: lora_bias is not defined for the embedding " + target.path);
     ASSIGN_OR_RETURN(const Tensor a, builder_.take(target, "lora_embedding_A", {rank_, target.in}));
     ASSIGN_OR_RETURN(const Tensor b, builder_.take(target, "lora_embedding_B", {target.out, rank_}));
     Tensor a_t = transposed(a);

@@ -7,9 +7,9 @@
 namespace umbel {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::apply_one;
 using testing::dense;
+using ::testing::HasSubstr;
 using testing::list;
 using testing::object;
 using testing::random_tensor;
@@ -22,7 +22,9 @@ constexpr const char* kQ0 = "model.layers.0.self_attn.q_proj";
 
 // LoRA on q_proj of both layers.
 SmallFile lora_on_q(int64_t rank, const SmallBase& base, double alpha = 6) {
-  SmallFile file({{"peft_type", value("LORA")}, {"r", value(static_cast<int>(rank))}, {"lora_alpha", value(alpha)},
+  SmallFile file({{"peft_type", value("LORA")},
+                  {"r", value(static_cast<int>(rank))},
+                  {"lora_alpha", value(alpha)},
                   {"target_modules", list({value("q_proj")})}});
   for (const char* path : {kQ0, "model.layers.1.self_attn.q_proj"}) {
     const Target& target = base.at(path);
@@ -33,15 +35,16 @@ SmallFile lora_on_q(int64_t rank, const SmallBase& base, double alpha = 6) {
 }
 
 // W + s B A in double, from the file.
-std::vector<double> lora_weight(const SmallBase& base, SmallFile& file, const std::string& path, int64_t rank, double s) {
+std::vector<double> lora_weight(const SmallBase& base, SmallFile& file, const std::string& path, int64_t rank,
+                                double s) {
   const Target& target = base.at(path);
   const Tensor w = base.weight(target);
   std::vector<double> merged(w.f32(), w.f32() + w.elements());
   for (int64_t o = 0; o < target.out; ++o) {
     for (int64_t i = 0; i < target.in; ++i) {
       for (int64_t j = 0; j < rank; ++j) {
-        merged[o * target.in + i] += s * file.at(path + ".lora_B.weight", o * rank + j) *
-                                     file.at(path + ".lora_A.weight", j * target.in + i);
+        merged[o * target.in + i] +=
+            s * file.at(path + ".lora_B.weight", o * rank + j) * file.at(path + ".lora_A.weight", j * target.in + i);
       }
     }
   }
@@ -69,11 +72,23 @@ TEST(LoraTest, AddsScaledProduct) {
       EXPECT_EQ((*adapter)->cost(), 1);
       const double s = rslora ? 6.0 / std::sqrt(rank) : 6.0 / rank;
       const std::vector<double> w = lora_weight(base, file, kQ0, rank, s);
-      EXPECT_LT(relative_difference(apply_one(base, kQ0, adapter->get(), x), dense(w, base.at(kQ0).vector, x, 24)), 3e-6);
+      EXPECT_LT(relative_difference(apply_one(base, kQ0, adapter->get(), x), dense(w, base.at(kQ0).vector, x, 24)),
+                3e-6);
       // A module that is not selected stays the base's.
       EXPECT_EQ((*adapter)->linear(base.targets().find("model.layers.0.self_attn.k_proj")), nullptr);
     }
   }
+}
+
+// A minimal file: PEFT's defaults are r = 8 and lora_alpha = 8.
+TEST(LoraTest, DefaultsArePeftS) {
+  const SmallBase base;
+  SmallFile file({{"peft_type", value("LORA")}, {"target_modules", list({value("layers.0.self_attn.q_proj")})}});
+  file.add(std::string(kQ0) + ".lora_A.weight", {8, 24});
+  file.add(std::string(kQ0) + ".lora_B.weight", {24, 8});
+  const auto adapter = file.build(base);
+  ASSERT_TRUE(adapter.ok()) << adapter.status().to_string();
+  EXPECT_EQ((*adapter)->linear(base.targets().find(kQ0))->low_rank[0].scale, 1.0f);
 }
 
 TEST(LoraTest, RankAndAlphaPatternsHoldPerModule) {
@@ -89,8 +104,12 @@ TEST(LoraTest, RankAndAlphaPatternsHoldPerModule) {
   ASSERT_TRUE(adapter.ok()) << adapter.status().to_string();
   Random random(4);
   const Tensor x = random_tensor(random, {2, 24}, 1.0f);
-  EXPECT_LT(relative_difference(apply_one(base, q1, adapter->get(), x), dense(lora_weight(base, file, q1, 5, 4.0), nullptr, x, 24)), 3e-6);
-  EXPECT_LT(relative_difference(apply_one(base, kQ0, adapter->get(), x), dense(lora_weight(base, file, kQ0, 3, 2.0), nullptr, x, 24)), 3e-6);
+  EXPECT_LT(relative_difference(apply_one(base, q1, adapter->get(), x),
+                                dense(lora_weight(base, file, q1, 5, 4.0), nullptr, x, 24)),
+            3e-6);
+  EXPECT_LT(relative_difference(apply_one(base, kQ0, adapter->get(), x),
+                                dense(lora_weight(base, file, kQ0, 3, 2.0), nullptr, x, 24)),
+            3e-6);
 }
 
 TEST(LoraTest, DoraScalesRowsToTheirMagnitude) {
@@ -143,7 +162,8 @@ TEST(LoraTest, Biases) {
   file.set("bias", value("all"));
   EXPECT_THAT(failure(file, base), HasSubstr("k_proj.bias is missing"));
   for (const std::string layer : {"0", "1"}) {
-    for (const char* module : {"k_proj", "v_proj"}) file.add("model.layers." + layer + ".self_attn." + module + ".bias", {12});
+    for (const char* module : {"k_proj", "v_proj"})
+      file.add("model.layers." + layer + ".self_attn." + module + ".bias", {12});
   }
   const auto all = file.build(base);
   ASSERT_TRUE(all.ok()) << all.status().to_string();
@@ -151,12 +171,15 @@ TEST(LoraTest, Biases) {
   const Tensor w_k = base.weight(k);
   const std::vector<double> plain(w_k.f32(), w_k.f32() + w_k.elements());
   EXPECT_LT(relative_difference(apply_one(base, k.path, all->get(), x),
-                                dense(plain, file.tensor("model.layers.0.self_attn.k_proj.bias").f32(), x, 12)), 3e-6);
+                                dense(plain, file.tensor("model.layers.0.self_attn.k_proj.bias").f32(), x, 12)),
+            3e-6);
 }
 
 TEST(LoraTest, EmbeddingAndHeadAreIndependentOnATiedBase) {
   const SmallBase base({.tied = true});
-  SmallFile file({{"peft_type", value("LORA")}, {"r", value(3)}, {"lora_alpha", value(6)},
+  SmallFile file({{"peft_type", value("LORA")},
+                  {"r", value(3)},
+                  {"lora_alpha", value(6)},
                   {"target_modules", list({value("embed_tokens"), value("lm_head")})}});
   file.add("model.embed_tokens.lora_embedding_A", {3, 30});
   file.add("model.embed_tokens.lora_embedding_B", {24, 3});
@@ -189,7 +212,9 @@ TEST(LoraTest, EmbeddingAndHeadAreIndependentOnATiedBase) {
 
 TEST(LoraTest, EnsureWeightTyingTakesBothSides) {
   const SmallBase base({.tied = true});
-  SmallFile file({{"peft_type", value("LORA")}, {"r", value(3)}, {"ensure_weight_tying", value(true)},
+  SmallFile file({{"peft_type", value("LORA")},
+                  {"r", value(3)},
+                  {"ensure_weight_tying", value(true)},
                   {"target_modules", list({value("model.embed_tokens")})}});
   file.add("model.embed_tokens.lora_embedding_A", {3, 30});
   file.add("model.embed_tokens.lora_embedding_B", {24, 3});
@@ -238,7 +263,8 @@ TEST(LoraTest, ModulesSavedWhole) {
   const Tensor& w = file.tensor("model.layers.0.self_attn.v_proj.weight");
   EXPECT_LT(relative_difference(apply_one(base, "model.layers.0.self_attn.v_proj", adapter->get(), x),
                                 dense({w.f32(), w.f32() + w.elements()},
-                                      file.tensor("model.layers.0.self_attn.v_proj.bias").f32(), x, 12)), 3e-6);
+                                      file.tensor("model.layers.0.self_attn.v_proj.bias").f32(), x, 12)),
+            3e-6);
   EXPECT_EQ((*adapter)->norm_gain(base.targets().find("model.norm"))[5], file.at("model.norm.weight", 5));
   EXPECT_EQ((*adapter)->embedding()->own_table[40], file.at("model.embed_tokens.weight", 40));
   EXPECT_EQ((*adapter)->norm_gain(base.targets().find("model.layers.0.input_layernorm")), nullptr);
@@ -250,8 +276,8 @@ TEST(LoraTest, TrainableTokens) {
       const SmallBase base({.tied = tied});
       SmallFile file = lora_on_q(2, base);
       const int count = many ? 5 : 2;  // five of 24 dimensions: the head is stored whole
-      file.set("trainable_token_indices", many ? list({value(9), value(3), value(20), value(1), value(29)})
-                                               : list({value(9), value(3)}));
+      file.set("trainable_token_indices",
+               many ? list({value(9), value(3), value(20), value(1), value(29)}) : list({value(9), value(3)}));
       file.add("model.embed_tokens.token_adapter.trainable_tokens_delta", {count, 24});
       const auto adapter = file.build(base);
       ASSERT_TRUE(adapter.ok()) << adapter.status().to_string();
@@ -264,8 +290,8 @@ TEST(LoraTest, TrainableTokens) {
       EXPECT_EQ(table.f32()[4 * 24 + 1], in.f32()[4 * 24 + 1]);
       EXPECT_NEAR(head.f32()[3 * 24 + 1], tied ? rows[24 + 1] : out.f32()[3 * 24 + 1], 1e-6);
       EXPECT_NEAR(head.f32()[4 * 24 + 1], out.f32()[4 * 24 + 1], 1e-6);
-      file.set("trainable_token_indices", many ? list({value(9), value(3), value(20), value(1), value(30)})
-                                               : list({value(9), value(9)}));
+      file.set("trainable_token_indices",
+               many ? list({value(9), value(3), value(20), value(1), value(30)}) : list({value(9), value(9)}));
       EXPECT_THAT(failure(file, base), HasSubstr(many ? "has 30" : "has 9 twice"));
     }
   }
@@ -315,7 +341,8 @@ TEST(LoraTest, RefusesByName) {
   EXPECT_THAT(with("r", value(100000)), HasSubstr("100000"));
   EXPECT_THAT(with("target_modules", list({value("norm"), value("q_proj")})), HasSubstr("model.norm"));
   EXPECT_THAT(with("target_modules", list({value("nowhere")})), HasSubstr("selects no module"));
-  EXPECT_THAT(with("target_modules", list({value("q_proj"), value("k_proj")})), HasSubstr("k_proj.lora_A.weight is missing"));
+  EXPECT_THAT(with("target_modules", list({value("q_proj"), value("k_proj")})),
+              HasSubstr("k_proj.lora_A.weight is missing"));
   EXPECT_THAT(with("layers_to_transform", value(0)), HasSubstr("layers.1.self_attn.q_proj.lora_A.weight"));
 }
 
@@ -326,7 +353,8 @@ TEST(LoraTest, RefusesBadTensorsByName) {
   EXPECT_THAT(failure(file, base), HasSubstr("layers.7.self_attn.q_proj.lora_A.weight belongs to no module"));
   file = lora_on_q(2, base);
   file.add(std::string(kQ0) + ".lora_A.weight", {2, 25});
-  EXPECT_THAT(failure(file, base), HasSubstr("has shape [2, 25], but this base model and adapter_config.json ask for [2, 24]"));
+  EXPECT_THAT(failure(file, base),
+              HasSubstr("has shape [2, 25], but this base model and adapter_config.json ask for [2, 24]"));
   file = lora_on_q(2, base);
   file.tensor(std::string(kQ0) + ".lora_B.weight").f32()[11] = std::nanf("");
   EXPECT_THAT(failure(file, base), HasSubstr("not finite (element 11)"));

@@ -1,7 +1,8 @@
-// Merging: the dense weights that a target has with an adapter folded in. Every kind can merge, since a merge follows from
-// the algebra alone:
+// Merging: the dense weights that a target has with an adapter folded in. Every kind can merge, since a merge follows
+// from the algebra alone:
 //
-//   W' = sum_k diag(post_k) W diag(pre_k) + sum_j diag(u_j) scale_j B_j diag(v_j) A_j,    c' = the adapter's bias or the base's
+//   W' = sum_k diag(post_k) W diag(pre_k) + sum_j diag(u_j) scale_j B_j diag(v_j) A_j,    c' = the adapter's bias or
+//   the base's
 #pragma once
 
 #include "adapters/targets.h"

@@ -25,10 +25,20 @@ std::optional<ByteSet> escape_class(char letter) {
   for (int byte = 0; byte < 256; ++byte) {
     const auto value = static_cast<unsigned char>(byte);
     switch (letter) {
-      case 'd': case 'D': set[byte] = value >= '0' && value <= '9'; break;
-      case 'w': case 'W': set[byte] = is_word(value); break;
-      case 's': case 'S': set[byte] = value == ' ' || (value >= 9 && value <= 13); break;
-      default: return std::nullopt;
+      case 'd':
+      case 'D':
+        set[byte] = value >= '0' && value <= '9';
+        break;
+      case 'w':
+      case 'W':
+        set[byte] = is_word(value);
+        break;
+      case 's':
+      case 'S':
+        set[byte] = value == ' ' || (value >= 9 && value <= 13);
+        break;
+      default:
+        return std::nullopt;
     }
   }
   return letter < 'a' ? ~set : set;
@@ -37,12 +47,18 @@ std::optional<ByteSet> escape_class(char letter) {
 // The byte that an escaped letter stands for; nullopt when it stands for none.
 std::optional<char> escape_byte(char letter) {
   switch (letter) {
-    case 'n': return '\n';
-    case 't': return '\t';
-    case 'r': return '\r';
-    case 'f': return '\f';
-    case 'v': return '\v';
-    default: break;
+    case 'n':
+      return '\n';
+    case 't':
+      return '\t';
+    case 'r':
+      return '\r';
+    case 'f':
+      return '\f';
+    case 'v':
+      return '\v';
+    default:
+      break;
   }
   if (is_word(static_cast<unsigned char>(letter)) && letter != '_') return std::nullopt;
   return letter;
@@ -133,7 +149,8 @@ class PatternCompiler {
       return atom_node;
     }
     if (most >= 0 && least > most) return bad("the repeat's minimum exceeds its maximum");
-    if (least > kRepeatMax || most > kRepeatMax) return Status(Code::kTooLong, "the pattern repeats more than 1000 times");
+    if (least > kRepeatMax || most > kRepeatMax)
+      return Status(Code::kTooLong, "the pattern repeats more than 1000 times");
     if (eat("+")) return refused("possessive repetition");
     eat("?");  // lazy or greedy is the same for a full match
     if (!at_end() && (peek() == '*' || peek() == '+' || peek() == '?')) return bad("multiple repeat");
@@ -300,9 +317,15 @@ class PatternCompiler {
       case Node::Kind::kSequence:
         for (const NodePtr& child : node.children) emit(*child);
         break;
-      case Node::Kind::kChoice: emit_choice(node); break;
-      case Node::Kind::kRepeat: emit_repeat(node); break;
-      case Node::Kind::kEdge: emit_edge(node.edge); break;
+      case Node::Kind::kChoice:
+        emit_choice(node);
+        break;
+      case Node::Kind::kRepeat:
+        emit_repeat(node);
+        break;
+      case Node::Kind::kEdge:
+        emit_edge(node.edge);
+        break;
       case Node::Kind::kAhead: {
         const int32_t at = add({node.edge == '=' ? Pattern::Op::kAhead : Pattern::Op::kNotAhead});
         emit(*node.children[0]);
@@ -315,10 +338,18 @@ class PatternCompiler {
 
   void emit_edge(char which) {
     switch (which) {
-      case '^': add({Pattern::Op::kBegin}); break;
-      case '$': add({Pattern::Op::kEnd}); break;
-      case 'b': add({Pattern::Op::kWordEdge}); break;
-      default: add({Pattern::Op::kNotWordEdge}); break;
+      case '^':
+        add({Pattern::Op::kBegin});
+        break;
+      case '$':
+        add({Pattern::Op::kEnd});
+        break;
+      case 'b':
+        add({Pattern::Op::kWordEdge});
+        break;
+      default:
+        add({Pattern::Op::kNotWordEdge});
+        break;
     }
   }
 
@@ -412,18 +443,34 @@ class PatternRun {
       const Pattern::Instruction& instruction = pattern_.program_[pc];
       switch (instruction.op) {
         case Pattern::Op::kByteSet:
-        case Pattern::Op::kMatch: into.push_back(pc); break;
+        case Pattern::Op::kMatch:
+          into.push_back(pc);
+          break;
         case Pattern::Op::kSplit:
           stack.push_back(instruction.x);
           stack.push_back(instruction.y);
           break;
-        case Pattern::Op::kJump: stack.push_back(instruction.x); break;
-        case Pattern::Op::kBegin: if (at == 0) stack.push_back(pc + 1); break;
-        case Pattern::Op::kEnd: if (at == text_.size()) stack.push_back(pc + 1); break;
-        case Pattern::Op::kWordEdge: if (word_edge(at)) stack.push_back(pc + 1); break;
-        case Pattern::Op::kNotWordEdge: if (!word_edge(at)) stack.push_back(pc + 1); break;
-        case Pattern::Op::kAhead: if (run(pc + 1, at, false)) stack.push_back(instruction.x); break;
-        case Pattern::Op::kNotAhead: if (!run(pc + 1, at, false)) stack.push_back(instruction.x); break;
+        case Pattern::Op::kJump:
+          stack.push_back(instruction.x);
+          break;
+        case Pattern::Op::kBegin:
+          if (at == 0) stack.push_back(pc + 1);
+          break;
+        case Pattern::Op::kEnd:
+          if (at == text_.size()) stack.push_back(pc + 1);
+          break;
+        case Pattern::Op::kWordEdge:
+          if (word_edge(at)) stack.push_back(pc + 1);
+          break;
+        case Pattern::Op::kNotWordEdge:
+          if (!word_edge(at)) stack.push_back(pc + 1);
+          break;
+        case Pattern::Op::kAhead:
+          if (run(pc + 1, at, false)) stack.push_back(instruction.x);
+          break;
+        case Pattern::Op::kNotAhead:
+          if (!run(pc + 1, at, false)) stack.push_back(instruction.x);
+          break;
       }
     }
   }

@@ -1,9 +1,10 @@
 // Pattern: the regular expressions of adapter_config.json (Python's syntax), matched without backtracking.
 //
-// A pattern comes from a stranger's file, so matching is a simulation of all paths at once with a step budget: no pattern can
-// hang the loader or overflow the stack. Supported: literals, ., classes, \d \w \s \b and their opposites, groups (also
-// named), alternation, greedy and lazy repetition, ^ $ \A \Z, lookahead (?=..) and (?!..). Back references, lookbehind,
-// inline flags and possessive repetition are refused by name. Text is taken as bytes (module paths are ASCII).
+// A pattern comes from a stranger's file, so matching is a simulation of all paths at once with a step budget: no
+// pattern can hang the loader or overflow the stack. Supported: literals, ., classes, \d \w \s \b and their opposites,
+// groups (also named), alternation, greedy and lazy repetition, ^ $ \A \Z, lookahead (?=..) and (?!..). Back
+// references, lookbehind, inline flags and possessive repetition are refused by name. Text is taken as bytes (module
+// paths are ASCII).
 #pragma once
 
 #include <bitset>

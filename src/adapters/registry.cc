@@ -9,12 +9,13 @@ namespace {
 struct Kind {
   std::string_view peft_type;
   std::string_view name;
+  int64_t rank;  // when the file does not say: PEFT's default for the type
   Status (*build)(Builder&);
 };
 
 constexpr Kind kKinds[] = {
-    {"LORA", "lora", build_lora},     {"IA3", "ia3", build_ia3},    {"VERA", "vera", build_vera},
-    {"FLORA", "flora", build_flora},  {"HIRA", "hira", build_hira},
+    {"LORA", "lora", 8, build_lora},    {"IA3", "ia3", 1, build_ia3},     {"VERA", "vera", 256, build_vera},
+    {"FLORA", "flora", 1, build_flora}, {"HIRA", "hira", 32, build_hira},
 };
 
 const Kind* find_kind(std::string_view peft_type) {
@@ -46,7 +47,7 @@ Result<std::shared_ptr<const Adapter>> build_adapter(const AdapterSource& source
     return unsupported("adapter_config.json: peft_type " + source.spec.peft_type + " is not computed here (" + known +
                        " are)");
   }
-  Builder builder(source, targets, options);
+  Builder builder(source, targets, options, kind->rank);
   RETURN_IF_ERROR(builder.read_biases());
   RETURN_IF_ERROR(kind->build(builder));
   RETURN_IF_ERROR(builder.finish(kind->name));

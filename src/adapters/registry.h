@@ -18,9 +18,10 @@
 namespace umbel {
 
 struct BuildOptions {
-  DType factor_dtype = DType::kF32;   // of low-rank factors: kF32, or kBF16 in 16-bit modes. Scale vectors are always f32
-  int64_t rank_max = 4096;            // a larger rank in a file is refused by number
-  SharedTensors* shared = nullptr;    // where adapters meet that carry the same projections; null = no sharing
+  DType factor_dtype =
+      DType::kF32;                  // of low-rank factors: kF32, or kBF16 in 16-bit modes. Scale vectors are always f32
+  int64_t rank_max = 4096;          // a larger rank in a file is refused by number
+  SharedTensors* shared = nullptr;  // where adapters meet that carry the same projections; null = no sharing
 };
 
 // "lora" for "LORA", ...; empty for a type that is not computed here.
@@ -29,8 +30,9 @@ std::string_view kind_name(std::string_view peft_type);
 std::vector<std::string> kind_types();
 
 // Strict: every tensor is used, every selected module has its tensors, every active field is computed; what is not is
-// kUnsupported or kInvalidArgument and named. kFailedPrecondition: the adapter was made for another base (shapes, modules). Reads
-// base weights where a kind needs them (DoRA); takes long for those, so call it on a loading thread. Any thread.
+// kUnsupported or kInvalidArgument and named. kFailedPrecondition: the adapter was made for another base (shapes,
+// modules). Reads base weights where a kind needs them (DoRA); takes long for those, so call it on a loading thread.
+// Any thread.
 Result<std::shared_ptr<const Adapter>> build_adapter(const AdapterSource& source, const TargetTable& targets,
                                                      const BuildOptions& options);
 

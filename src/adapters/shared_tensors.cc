@@ -33,7 +33,8 @@ std::shared_ptr<const Tensor> SharedTensors::intern(Tensor tensor) {
   std::erase_if(by_hash_, [](const auto& entry) { return entry.second.expired(); });
   const auto [begin, end] = by_hash_.equal_range(hash);
   for (auto entry = begin; entry != end; ++entry) {
-    if (std::shared_ptr<const Tensor> alive = entry->second.lock(); alive != nullptr && equal(*alive, tensor)) return alive;
+    if (std::shared_ptr<const Tensor> alive = entry->second.lock(); alive != nullptr && equal(*alive, tensor))
+      return alive;
   }
   auto made = std::make_shared<const Tensor>(std::move(tensor));
   by_hash_.emplace(hash, made);

@@ -93,9 +93,8 @@ Status parse_layers(Fields& fields, AdapterSpec& spec) {
 }
 
 bool all_digits(std::string_view text) {
-  return !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](unsigned char byte) {
-    return std::isdigit(byte);
-  });
+  return !text.empty() && text.size() < 10 &&
+         std::all_of(text.begin(), text.end(), [](unsigned char byte) { return std::isdigit(byte); });
 }
 
 // The first numbered part with a part before it (any of `patterns`, or any) and one after it; -1 when there is none.
@@ -138,17 +137,17 @@ Result<bool> ModuleSelector::matches(std::string_view path) const {
 }
 
 int64_t AdapterSpec::rank_max() const {
-  int64_t most = rank;
+  int64_t most = rank.value_or(0);
   for (const auto& [pattern, value] : rank_pattern) most = std::max(most, value);
   return most;
 }
 
-Result<int64_t> AdapterSpec::rank_at(std::string_view path) const {
+Result<int64_t> AdapterSpec::rank_at(std::string_view path, int64_t fallback) const {
   for (const auto& [pattern, value] : rank_pattern) {
     ASSIGN_OR_RETURN(const bool matched, pattern.full_match(path));
     if (matched) return value;
   }
-  return rank;
+  return rank.value_or(fallback);
 }
 
 Result<double> AdapterSpec::alpha_at(std::string_view path, double fallback) const {
@@ -206,7 +205,9 @@ Result<AdapterSpec> parse_spec(const ConfigObject& config) {
     return invalid_argument("adapter_config.json: exclude_modules can't be all-linear; list the modules");
   }
   RETURN_IF_ERROR(parse_layers(fields, spec));
-  ASSIGN_OR_RETURN(spec.rank, fields.integer("r", 0));
+  if (const ConfigValue* rank = fields.take("r"); rank != nullptr) {
+    ASSIGN_OR_RETURN(spec.rank, fields.integer("r", 0));
+  }
   RETURN_IF_ERROR(parse_patterns(fields, spec));
   ASSIGN_OR_RETURN(spec.modules_to_save, fields.texts("modules_to_save"));
   ASSIGN_OR_RETURN(spec.bias, fields.text("bias", "none"));

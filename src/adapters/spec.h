@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,8 +28,8 @@ struct ModuleSelector {
   Result<bool> matches(std::string_view path) const;
 };
 
-// rank_pattern or alpha_pattern: the first key whose pattern matches a path's end decides. Python takes keys in file order;
-// here they are sorted, which is the order in which PEFT writes them.
+// rank_pattern or alpha_pattern: the first key whose pattern matches a path's end decides. Python takes keys in file
+// order; here they are sorted, which is the order in which PEFT writes them.
 template <typename T>
 using ModulePattern = std::vector<std::pair<Pattern, T>>;
 
@@ -37,20 +38,20 @@ struct AdapterSpec {
   std::string base_model;  // base_model_name_or_path, for messages only
   ModuleSelector target;
   ModuleSelector exclude;
-  bool layers_limited = false;           // layers_to_transform is given
-  std::vector<int64_t> layers;           // its indices
-  std::vector<Pattern> layers_pattern;   // names of the list of layers; empty = any
-  int64_t rank = 0;                      // "r"; 0 = not given
+  bool layers_limited = false;          // layers_to_transform is given
+  std::vector<int64_t> layers;          // its indices
+  std::vector<Pattern> layers_pattern;  // names of the list of layers; empty = any
+  std::optional<int64_t> rank;          // "r"
   ModulePattern<int64_t> rank_pattern;
   ModulePattern<double> alpha_pattern;
   std::vector<std::string> modules_to_save;
-  std::string bias = "none";             // "none", "all", or "KIND_only"
-  ConfigObject own;                      // the kind's fields
+  std::string bias = "none";  // "none", "all", or "KIND_only"
+  ConfigObject own;           // the kind's fields
   std::vector<std::string> warnings;
 
   int64_t rank_max() const;  // the largest of r and rank_pattern
-  // r or the pattern's value at this path.
-  Result<int64_t> rank_at(std::string_view path) const;
+  // The pattern's value at this path, else r, else the fallback.
+  Result<int64_t> rank_at(std::string_view path, int64_t fallback) const;
   Result<double> alpha_at(std::string_view path, double fallback) const;
   // True when a kind's terms go to this path: selected, not excluded, in a wanted layer, not saved whole.
   Result<bool> selects(std::string_view path, TargetKind kind) const;

@@ -29,7 +29,8 @@ constexpr const char* kQ13 = "model.layers.13.self_attn.q_proj";
 constexpr const char* kDown = "model.layers.3.mlp.down_proj";
 
 TEST(SpecTest, NamesMatchWholePathsOrDottedEndings) {
-  const AdapterSpec spec = parsed({{"peft_type", value("lora")}, {"target_modules", list({value("q_proj"), value(kDown)})}});
+  const AdapterSpec spec =
+      parsed({{"peft_type", value("lora")}, {"target_modules", list({value("q_proj"), value(kDown)})}});
   EXPECT_EQ(spec.peft_type, "LORA");
   EXPECT_TRUE(selects(spec, kQ3));
   EXPECT_TRUE(selects(spec, kDown));
@@ -39,7 +40,8 @@ TEST(SpecTest, NamesMatchWholePathsOrDottedEndings) {
 }
 
 TEST(SpecTest, PatternsMatchTheWholePath) {
-  const AdapterSpec spec = parsed({{"peft_type", value("LORA")}, {"target_modules", value(R"(.*layers\.(3|4)\..*_proj)")},
+  const AdapterSpec spec = parsed({{"peft_type", value("LORA")},
+                                   {"target_modules", value(R"(.*layers\.(3|4)\..*_proj)")},
                                    {"exclude_modules", value(R"(.*down_proj)")}});
   EXPECT_TRUE(selects(spec, kQ3));
   EXPECT_FALSE(selects(spec, kQ13));
@@ -47,7 +49,8 @@ TEST(SpecTest, PatternsMatchTheWholePath) {
 }
 
 TEST(SpecTest, AllLinearLeavesTheHeadAlone) {
-  const AdapterSpec spec = parsed({{"peft_type", value("LORA")}, {"target_modules", value("All-Linear")},
+  const AdapterSpec spec = parsed({{"peft_type", value("LORA")},
+                                   {"target_modules", value("All-Linear")},
                                    {"exclude_modules", list({value("o_proj")})}});
   EXPECT_TRUE(selects(spec, kQ3));
   EXPECT_FALSE(selects(spec, "model.layers.3.self_attn.o_proj"));
@@ -57,25 +60,32 @@ TEST(SpecTest, AllLinearLeavesTheHeadAlone) {
 }
 
 TEST(SpecTest, LayersToTransform) {
-  AdapterSpec spec = parsed({{"peft_type", value("LORA")}, {"target_modules", list({value("q_proj")})},
+  AdapterSpec spec = parsed({{"peft_type", value("LORA")},
+                             {"target_modules", list({value("q_proj")})},
                              {"layers_to_transform", list({value(3), value(5)})}});
   EXPECT_TRUE(selects(spec, kQ3));
   EXPECT_FALSE(selects(spec, kQ13));
-  spec = parsed({{"peft_type", value("LORA")}, {"target_modules", list({value("q_proj")})},
-                 {"layers_to_transform", value(13)}, {"layers_pattern", value("layers")}});
+  spec = parsed({{"peft_type", value("LORA")},
+                 {"target_modules", list({value("q_proj")})},
+                 {"layers_to_transform", value(13)},
+                 {"layers_pattern", value("layers")}});
   EXPECT_FALSE(selects(spec, kQ3));
   EXPECT_TRUE(selects(spec, kQ13));
-  spec = parsed({{"peft_type", value("LORA")}, {"target_modules", list({value("q_proj")})},
-                 {"layers_to_transform", value(3)}, {"layers_pattern", list({value("h"), value("blocks")})}});
+  spec = parsed({{"peft_type", value("LORA")},
+                 {"target_modules", list({value("q_proj")})},
+                 {"layers_to_transform", value(3)},
+                 {"layers_pattern", list({value("h"), value("blocks")})}});
   EXPECT_FALSE(selects(spec, kQ3));
   // The first number counts (mixtures of experts have a second one).
-  spec = parsed({{"peft_type", value("LORA")}, {"target_modules", list({value("w1")})}, {"layers_to_transform", value(0)}});
+  spec = parsed(
+      {{"peft_type", value("LORA")}, {"target_modules", list({value("w1")})}, {"layers_to_transform", value(0)}});
   EXPECT_FALSE(selects(spec, "model.layers.1.experts.0.w1"));
   EXPECT_TRUE(selects(spec, "model.layers.0.experts.1.w1"));
 }
 
 TEST(SpecTest, SavedModules) {
-  const AdapterSpec spec = parsed({{"peft_type", value("LORA")}, {"target_modules", value("all-linear")},
+  const AdapterSpec spec = parsed({{"peft_type", value("LORA")},
+                                   {"target_modules", value("all-linear")},
                                    {"modules_to_save", list({value("norm"), value("mlp")})}});
   // PEFT saves every module whose path ends so, without a dot, and what is inside.
   EXPECT_TRUE(spec.saves("model.norm"));
@@ -87,13 +97,16 @@ TEST(SpecTest, SavedModules) {
 }
 
 TEST(SpecTest, RankAndAlphaPatterns) {
-  const AdapterSpec spec = parsed({{"peft_type", value("LORA")}, {"target_modules", value("all-linear")}, {"r", value(8)},
-                                   {"rank_pattern", object({{"down_proj", value(16)}, {R"(layers\.1\d\..*)", value(2)}})},
-                                   {"alpha_pattern", object({{kQ3, value(64)}, {"q_proj", value(1.5)}})}});
-  EXPECT_EQ(*spec.rank_at(kDown), 16);
-  EXPECT_EQ(*spec.rank_at(kQ13), 2);
-  EXPECT_EQ(*spec.rank_at(kQ3), 8);
-  EXPECT_EQ(*spec.rank_at("model.layers.3.mlp.xdown_proj"), 8);
+  const AdapterSpec spec =
+      parsed({{"peft_type", value("LORA")},
+              {"target_modules", value("all-linear")},
+              {"r", value(8)},
+              {"rank_pattern", object({{"down_proj", value(16)}, {R"(layers\.1\d\..*)", value(2)}})},
+              {"alpha_pattern", object({{kQ3, value(64)}, {"q_proj", value(1.5)}})}});
+  EXPECT_EQ(*spec.rank_at(kDown, 8), 16);
+  EXPECT_EQ(*spec.rank_at(kQ13, 8), 2);
+  EXPECT_EQ(*spec.rank_at(kQ3, 8), 8);
+  EXPECT_EQ(*spec.rank_at("model.layers.3.mlp.xdown_proj", 8), 8);
   EXPECT_EQ(*spec.alpha_at(kQ3, 4.0), 64.0);
   EXPECT_EQ(*spec.alpha_at(kQ13, 4.0), 1.5);
   EXPECT_EQ(*spec.alpha_at(kDown, 4.0), 4.0);

@@ -16,19 +16,19 @@ namespace umbel {
 enum class TargetKind : uint8_t { kLinear, kHead, kEmbedding, kNorm };
 
 struct Target {
-  std::string path;       // "model.layers.0.self_attn.q_proj", as in the checkpoint without ".weight"
+  std::string path;  // "model.layers.0.self_attn.q_proj", as in the checkpoint without ".weight"
   TargetKind kind = TargetKind::kLinear;
-  int64_t in = 0;         // kEmbedding: vocab; kNorm: 0
-  int64_t out = 0;        // kEmbedding, kNorm: dim
+  int64_t in = 0;   // kEmbedding: vocab; kNorm: 0
+  int64_t out = 0;  // kEmbedding, kNorm: dim
   // kLinear, kHead: the packed weight; for a tied head the shared one. Null for kNorm and an untied embedding.
   const kernels::FrozenMatrix* weight = nullptr;
-  const float* vector = nullptr;      // kLinear, kHead: bias [out] or null. kNorm: gain [out]
-  TensorView table;                   // kEmbedding, untied: the rows [vocab, dim]
-  bool tied = false;                  // kHead and kEmbedding of a tied base
+  const float* vector = nullptr;  // kLinear, kHead: bias [out] or null. kNorm: gain [out]
+  TensorView table;               // kEmbedding, untied: the rows [vocab, dim]
+  bool tied = false;              // kHead and kEmbedding of a tied base
 };
 
-// Row `index` of a target's weight in f32: of W for a linear layer or head, of the table for an embedding. row: [in], for an
-// embedding [out]. REQUIRES a target that has weights.
+// Row `index` of a target's weight in f32: of W for a linear layer or head, of the table for an embedding. row: [in],
+// for an embedding [out]. REQUIRES a target that has weights.
 void read_weight_row(const Target& target, int64_t index, float* row);
 
 class TargetTable {

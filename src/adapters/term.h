@@ -23,13 +23,13 @@ struct ScaleTerm {
 // u o scale * B(v o (A x)).
 struct LowRankTerm {
   int32_t rank = 0;
-  DType dtype = DType::kF32;    // of a and b_t: kF32, or kBF16 in 16-bit modes
-  const void* a = nullptr;      // [rank, in], row stride a_stride
-  const void* b_t = nullptr;    // B transposed, [rank, out], row stride b_stride
-  int64_t a_stride = 0;         // elements
+  DType dtype = DType::kF32;  // of a and b_t: kF32, or kBF16 in 16-bit modes
+  const void* a = nullptr;    // [rank, in], row stride a_stride
+  const void* b_t = nullptr;  // B transposed, [rank, out], row stride b_stride
+  int64_t a_stride = 0;       // elements
   int64_t b_stride = 0;
-  const float* u = nullptr;     // [out]
-  const float* v = nullptr;     // [rank]
+  const float* u = nullptr;  // [out]
+  const float* v = nullptr;  // [rank]
   float scale = 1.0f;
 };
 
@@ -37,16 +37,16 @@ struct LowRankTerm {
 struct LinearTerms {
   std::vector<ScaleTerm> scale;
   std::vector<LowRankTerm> low_rank;
-  const float* bias = nullptr;       // c, ready made: [out]; null = the base's bias as it is
+  const float* bias = nullptr;                        // c, ready made: [out]; null = the base's bias as it is
   const kernels::FrozenMatrix* own_weight = nullptr;  // replaces W (modules_to_save); scale terms are empty then
 };
 
 // What one adapter does at the token embedding.
 struct EmbeddingTerms {
-  const float* own_table = nullptr;    // modules_to_save: [vocab, dim]
-  int32_t rank = 0;                    // LoRA: y += scale * b[:, :] a_t[token]
-  const float* a_t = nullptr;          // [vocab, rank]
-  const float* b_t = nullptr;          // [rank, dim]
+  const float* own_table = nullptr;  // modules_to_save: [vocab, dim]
+  int32_t rank = 0;                  // LoRA: y += scale * b[:, :] a_t[token]
+  const float* a_t = nullptr;        // [vocab, rank]
+  const float* b_t = nullptr;        // [rank, dim]
   float scale = 1.0f;
   std::vector<int32_t> replaced_tokens;  // trainable tokens, ascending
   const float* replaced_rows = nullptr;  // [replaced_tokens.size(), dim]

@@ -83,13 +83,18 @@ class SmallBase {
     targets_.add(std::move(target));
   }
   void add_norm(const std::string& path) {
-    targets_.add({.path = path, .kind = TargetKind::kNorm, .out = options_.hidden,
+    targets_.add({.path = path,
+                  .kind = TargetKind::kNorm,
+                  .out = options_.hidden,
                   .vector = keep(random_tensor(random_, {options_.hidden}, 0.1f, 1.0f))});
   }
   void add_vocabulary() {
     const auto* head = pack(options_.hidden, options_.vocab);
-    Target embedding{.path = "model.embed_tokens", .kind = TargetKind::kEmbedding, .in = options_.vocab,
-                     .out = options_.hidden, .tied = options_.tied};
+    Target embedding{.path = "model.embed_tokens",
+                     .kind = TargetKind::kEmbedding,
+                     .in = options_.vocab,
+                     .out = options_.hidden,
+                     .tied = options_.tied};
     if (options_.tied) {
       embedding.weight = head;
     } else {
@@ -97,8 +102,12 @@ class SmallBase {
       embedding.table = tables_.back().view();
     }
     targets_.add(std::move(embedding));
-    targets_.add({.path = "lm_head", .kind = TargetKind::kHead, .in = options_.hidden, .out = options_.vocab,
-                  .weight = head, .tied = options_.tied});
+    targets_.add({.path = "lm_head",
+                  .kind = TargetKind::kHead,
+                  .in = options_.hidden,
+                  .out = options_.vocab,
+                  .weight = head,
+                  .tied = options_.tied});
   }
 
   BaseOptions options_;
@@ -152,7 +161,10 @@ class SmallFile {
 // A context of its own with scratch memory of exactly `scratch_bytes`.
 struct TestContext {
   explicit TestContext(size_t scratch_bytes = size_t{16} << 20, int threads = 1, const kernels::Choice& choice_in = {})
-      : choice(choice_in), pool(threads), scratch(scratch_bytes), context{kernels::table_for(choice.isa), choice, pool, scratch} {}
+      : choice(choice_in),
+        pool(threads),
+        scratch(scratch_bytes),
+        context{kernels::table_for(choice.isa), choice, pool, scratch} {}
   kernels::Choice choice;
   ThreadPool pool;
   Arena scratch;

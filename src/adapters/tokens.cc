@@ -1,5 +1,6 @@
-// Trainable tokens: PATH.token_adapter.trainable_tokens_delta [n, dim] holds whole rows that replace those of the embedding
-// or head (PEFT 0.21, utils/other.py set_additional_trainable_modules; behaviour on tied bases recorded from it).
+// Trainable tokens: PATH.token_adapter.trainable_tokens_delta [n, dim] holds whole rows that replace those of the
+// embedding or head (PEFT 0.21, utils/other.py set_additional_trainable_modules; behaviour on tied bases recorded from
+// it).
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -82,7 +83,8 @@ Result<TokenRows> read_rows(Builder& builder, int32_t index, const std::vector<i
   return sorted;
 }
 
-// Few rows: a low-rank term whose A is (new row - base row) and whose B picks the logit. Many: a head of the adapter's own.
+// Few rows: a low-rank term whose A is (new row - base row) and whose B picks the logit. Many: a head of the adapter's
+// own.
 Status replace_head_rows(Builder& builder, int32_t index, const TokenRows& replaced) {
   const Target& target = builder.targets()[index];
   if (builder.is_saved(index)) {
@@ -133,8 +135,9 @@ Status build_trainable_tokens(Builder& builder, const ConfigValue& indices, bool
   const bool both = lists.contains(embedding) && lists.contains(head);
   const bool differ = both && lists[embedding] != lists[head];
   if (tied && differ && ensure_weight_tying) {
-    return invalid_argument("adapter_config.json: ensure_weight_tying is set, but trainable_token_indices differ between "
-                            "the embedding and the head");
+    return invalid_argument(
+        "adapter_config.json: ensure_weight_tying is set, but trainable_token_indices differ between "
+        "the embedding and the head");
   }
   const bool head_follows = tied && lists.contains(embedding) && !differ;
   if (head_follows) lists.erase(head);

@@ -63,18 +63,19 @@ Status build_vera(Builder& builder) {
   Fields& fields = builder.fields();
   ASSIGN_OR_RETURN(const bool save_projection, fields.boolean("save_projection", true));
   if (!save_projection) {
-    return unsupported("adapter_config.json: save_projection is false, so the projections would have to be drawn again "
-                       "with PyTorch's own generator; save the adapter with save_projection=true");
+    return unsupported(
+        "adapter_config.json: save_projection is false, so the projections would have to be drawn again "
+        "with PyTorch's own generator; save the adapter with save_projection=true");
   }
   fields.ignore({"d_initial", "fan_in_fan_out", "init_weights", "projection_prng_key", "vera_dropout"});
   ASSIGN_OR_RETURN(const std::vector<int32_t> selected, builder.select(/*embeddings_allowed=*/false));
   AdapterReport& report = builder.adapter().edit_report();
   report.targets_declared = static_cast<int32_t>(selected.size());
-  int64_t in_least = 1, out_least = 1, rank = builder.spec().rank;
+  int64_t in_least = 1, out_least = 1, rank = builder.rank_plain();
   for (const int32_t index : selected) {
     const Target& target = builder.targets()[index];
     ASSIGN_OR_RETURN(rank, builder.rank_at(target));
-    if (rank != builder.spec().rank) return unsupported("adapter_config.json: rank_pattern is not defined for VeRA");
+    if (rank != builder.rank_plain()) return unsupported("adapter_config.json: rank_pattern is not defined for VeRA");
     in_least = std::max(in_least, target.in);
     out_least = std::max(out_least, target.out);
   }

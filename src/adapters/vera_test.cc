@@ -6,9 +6,9 @@
 namespace umbel {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::apply_one;
 using testing::dense;
+using ::testing::HasSubstr;
 using testing::list;
 using testing::random_tensor;
 using testing::relative_difference;
@@ -20,8 +20,11 @@ constexpr int64_t kRank = 6;
 
 // Projections wider than any selected module, as a file has them that was trained on more modules.
 SmallFile vera_file(uint64_t seed = 1) {
-  SmallFile file({{"peft_type", value("VERA")}, {"r", value(static_cast<int>(kRank))}, {"save_projection", value(true)},
-                  {"target_modules", list({value("k_proj"), value("down_proj")})}}, seed);
+  SmallFile file({{"peft_type", value("VERA")},
+                  {"r", value(static_cast<int>(kRank))},
+                  {"save_projection", value(true)},
+                  {"target_modules", list({value("k_proj"), value("down_proj")})}},
+                 seed);
   Random shared(mix_key({123}));
   file.add_raw("base_model.vera_A", random_tensor(shared, {kRank, 43}));
   file.add_raw("base_model.vera_B", random_tensor(shared, {31, kRank}));
@@ -55,8 +58,9 @@ TEST(VeraTest, SlicesTheSharedProjections) {
       }
     }
     const Tensor x = random_tensor(random, {4, target.in}, 1.0f);
-    EXPECT_LT(relative_difference(apply_one(base, path, adapter->get(), x), dense(merged, target.vector, x, target.out)),
-              3e-6);
+    EXPECT_LT(
+        relative_difference(apply_one(base, path, adapter->get(), x), dense(merged, target.vector, x, target.out)),
+        3e-6);
   }
 }
 

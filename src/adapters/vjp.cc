@@ -23,9 +23,8 @@ MatrixF take_matrix(kernels::Context& context, int64_t rows, int64_t cols) {
 template <typename Body>
 void for_columns(kernels::Context& context, int64_t columns, const Body& body) {
   const int64_t tasks = (columns + kColumnTask - 1) / kColumnTask;
-  context.pool.parallel_for(tasks, [&](int64_t task, int) {
-    body(task * kColumnTask, std::min(columns, (task + 1) * kColumnTask));
-  });
+  context.pool.parallel_for(
+      tasks, [&](int64_t task, int) { body(task * kColumnTask, std::min(columns, (task + 1) * kColumnTask)); });
 }
 
 // sum += left o right, rows ascending.
@@ -71,7 +70,11 @@ struct Part {
   MatrixF dx;  // data null = not wanted
 
   Part rows(int64_t begin, int64_t count) const {
-    return {target, terms, grads, x.middle_rows(begin, count), dy.middle_rows(begin, count),
+    return {target,
+            terms,
+            grads,
+            x.middle_rows(begin, count),
+            dy.middle_rows(begin, count),
             dx.data == nullptr ? dx : dx.middle_rows(begin, count)};
   }
 };
@@ -136,14 +139,32 @@ void frozen_part(kernels::Context& context, const Part& part) {
 
 // A term with its factors' roles exchanged: shrink by B, expand by A.
 kernels::LowRankSegment mirrored(const LowRankTerm& term, int64_t rows) {
-  return {.row_begin = 0, .row_count = static_cast<int32_t>(rows), .rank = term.rank, .dtype = term.dtype, .a = term.b_t,
-          .b_t = term.a, .a_stride = term.b_stride, .b_stride = term.a_stride, .u = nullptr, .v = nullptr,
-          .scale = 1.0f, .h_offset = 0};
+  return {.row_begin = 0,
+          .row_count = static_cast<int32_t>(rows),
+          .rank = term.rank,
+          .dtype = term.dtype,
+          .a = term.b_t,
+          .b_t = term.a,
+          .a_stride = term.b_stride,
+          .b_stride = term.a_stride,
+          .u = nullptr,
+          .v = nullptr,
+          .scale = 1.0f,
+          .h_offset = 0};
 }
 kernels::LowRankSegment forward(const LowRankTerm& term, int64_t rows) {
-  return {.row_begin = 0, .row_count = static_cast<int32_t>(rows), .rank = term.rank, .dtype = term.dtype, .a = term.a,
-          .b_t = term.b_t, .a_stride = term.a_stride, .b_stride = term.b_stride, .u = nullptr, .v = nullptr,
-          .scale = 1.0f, .h_offset = 0};
+  return {.row_begin = 0,
+          .row_count = static_cast<int32_t>(rows),
+          .rank = term.rank,
+          .dtype = term.dtype,
+          .a = term.a,
+          .b_t = term.b_t,
+          .a_stride = term.a_stride,
+          .b_stride = term.b_stride,
+          .u = nullptr,
+          .v = nullptr,
+          .scale = 1.0f,
+          .h_offset = 0};
 }
 
 void scale_columns(MatrixF h, const float* v) {
@@ -157,9 +178,9 @@ void low_rank_term(kernels::Context& context, const Part& part, size_t index) {
   const LowRankTerm& term = part.terms.low_rank[index];
   const LowRankGrads grads = part.grads.low_rank.empty() ? LowRankGrads{} : part.grads.low_rank[index];
   const int64_t rows = part.x.rows;
-  const MatrixF g = take_matrix(context, rows, part.target.out);   // u o dy, later times scale
-  const MatrixF dh = take_matrix(context, rows, term.rank);        // B^T g
-  const MatrixF h = take_matrix(context, rows, term.rank);         // A x
+  const MatrixF g = take_matrix(context, rows, part.target.out);  // u o dy, later times scale
+  const MatrixF dh = take_matrix(context, rows, term.rank);       // B^T g
+  const MatrixF h = take_matrix(context, rows, term.rank);        // A x
   scale_rows(context, part.dy, term.u, g);
   for (int64_t row = 0; row < rows; ++row) {
     for (float& value : g.row_span(row)) value *= term.scale;
@@ -193,8 +214,8 @@ void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF 
   for (size_t i = 0; i < call.segments.size(); ++i) {
     const Segment& segment = call.segments[i];
     const LinearTerms* terms = terms_of(segment, call.index);
-    const Part all{target, terms == nullptr ? kPlain : *terms, call.grads.empty() ? kNothing : call.grads[i], call.x,
-                   call.dy, dx};
+    const Part all{
+        target, terms == nullptr ? kPlain : *terms, call.grads.empty() ? kNothing : call.grads[i], call.x, call.dy, dx};
     const Part part = all.rows(segment.row_begin, segment.row_count);
     frozen_part(context, part);
     for (int64_t row = 0; row < part.x.rows; row += kBlockRows) {
@@ -206,13 +227,15 @@ void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF 
 }
 
 size_t apply_linear_vjp_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max, int threads) {
-  const auto padded = [](int64_t bytes) { return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment; };
+  const auto padded = [](int64_t bytes) {
+    return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
+  };
   const int64_t block = std::min<int64_t>(rows, kBlockRows);
   const size_t lists = padded(block * static_cast<int64_t>(sizeof(kernels::ScaledRow))) + padded(block);
   const size_t scale = padded(block * in * 4) + padded(block * out * 4) +
                        std::max(lists, kernels::matmul_scratch_bytes(block, out, in, threads));
-  const size_t low_rank = padded(block * out * 4) + 2 * padded(block * rank_max * 4) +
-                          std::max(lists, kernels::low_rank_scratch_bytes(1));
+  const size_t low_rank =
+      padded(block * out * 4) + 2 * padded(block * rank_max * 4) + std::max(lists, kernels::low_rank_scratch_bytes(1));
   return std::max(scale, low_rank) + kAlignment;
 }
 

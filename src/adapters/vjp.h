@@ -1,6 +1,8 @@
-// Backward of the algebra over segments, the mirror of apply.h: gradients of every vector and factor of an adapter, and dx.
+// Backward of the algebra over segments, the mirror of apply.h: gradients of every vector and factor of an adapter, and
+// dx.
 //
-// With y = sum_k post_k o W(pre_k o x) + sum_j u_j o scale_j B_j(v_j o (A_j x)) + c, and V = W^T(post_k o dy), U = W(pre_k o x):
+// With y = sum_k post_k o W(pre_k o x) + sum_j u_j o scale_j B_j(v_j o (A_j x)) + c, and V = W^T(post_k o dy), U =
+// W(pre_k o x):
 //   dpre_k  += sum_t x o V        dpost_k += sum_t dy o U       dc += sum_t dy
 //   dA_j    += v o (B^T g) x^T    dB_j    += g (v o A x)^T      with g = scale u o dy
 //   dv_j    += sum_t (A x) o (B^T g)      du_j += sum_t scale dy o B (v o A x)
@@ -8,7 +10,8 @@
 // Sources: flora.md section 2 and training.md 2.5 in the reference notes; checked against dual numbers.
 //
 // Accumulation contract: gradients of parameters add (+=), dx overwrites. Rows of a segment are added one by one in
-// ascending order, so an adapter's gradients have the same bits whatever else is in the batch, for any number of threads.
+// ascending order, so an adapter's gradients have the same bits whatever else is in the batch, for any number of
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +23,8 @@
 
 namespace umbel {
 
-// Where the gradients of one adapter's terms at one target go: f32, dense. Null = not wanted (DoRA's norms are detached).
+// Where the gradients of one adapter's terms at one target go: f32, dense. Null = not wanted (DoRA's norms are
+// detached).
 struct ScaleGrads {
   float* pre = nullptr;   // [in]
   float* post = nullptr;  // [out]
@@ -42,8 +46,8 @@ struct LinearVjp {
   int32_t index;
   Segments segments;
   std::span<const LinearGrads> grads;  // one per segment; {} where nothing is wanted. Segments do not share gradients.
-  ConstMatrixF x;   // [M, in], as the forward saw it
-  ConstMatrixF dy;  // [M, out]
+  ConstMatrixF x;                      // [M, in], as the forward saw it
+  ConstMatrixF dy;                     // [M, out]
 };
 
 // dx: [M, in], overwritten; data null = not wanted. Weights that are saved whole get dx only, no gradient of their own.

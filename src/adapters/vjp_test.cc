@@ -60,11 +60,18 @@ struct Parameters {
   std::shared_ptr<const Adapter> adapter(const SmallBase& base) const {
     auto made = std::make_shared<Adapter>(base.targets().size());
     LinearTerms& terms = made->add_linear(base.targets().find(kPath));
-    for (int k = 0; k < scale_terms; ++k) terms.scale.push_back({at("pre" + std::to_string(k)), at("post" + std::to_string(k))});
+    for (int k = 0; k < scale_terms; ++k)
+      terms.scale.push_back({at("pre" + std::to_string(k)), at("post" + std::to_string(k))});
     for (size_t j = 0; j < ranks.size(); ++j) {
       const std::string n = std::to_string(j);
-      terms.low_rank.push_back({.rank = ranks[j], .a = at("a" + n), .b_t = at("b_t" + n), .a_stride = kIn,
-                                .b_stride = kOut, .u = at("u" + n), .v = at("v" + n), .scale = kScale});
+      terms.low_rank.push_back({.rank = ranks[j],
+                                .a = at("a" + n),
+                                .b_t = at("b_t" + n),
+                                .a_stride = kIn,
+                                .b_stride = kOut,
+                                .u = at("u" + n),
+                                .v = at("v" + n),
+                                .scale = kScale});
     }
     terms.bias = at("bias");
     made->finish();
@@ -84,8 +91,8 @@ struct GradViews {
     }
     for (size_t j = 0; j < parameters.ranks.size(); ++j) {
       const std::string n = std::to_string(j);
-      low_rank.push_back({parameters.grad("a" + n), parameters.grad("b_t" + n), parameters.grad("u" + n),
-                          parameters.grad("v" + n)});
+      low_rank.push_back(
+          {parameters.grad("a" + n), parameters.grad("b_t" + n), parameters.grad("u" + n), parameters.grad("v" + n)});
     }
     grads = {scale, low_rank, parameters.grad("bias")};
   }
@@ -94,7 +101,8 @@ struct GradViews {
 // sum(dy o y) of one row, with one entry of one tensor (or of x) moving: its derivative is the gradient.
 class DualLoss {
  public:
-  DualLoss(const SmallBase& base, const Parameters& parameters) : weight_(base.weight(base.at(kPath))), p_(parameters) {}
+  DualLoss(const SmallBase& base, const Parameters& parameters)
+      : weight_(base.weight(base.at(kPath))), p_(parameters) {}
 
   double derivative(const std::string& name, int64_t entry, const float* x, const float* dy) const {
     const auto get = [&](const std::string& tensor, int64_t i) -> Dual {
@@ -141,11 +149,11 @@ struct Batch {
   int32_t rows = 0;
 
   Batch(const SmallBase& base, int32_t rows_each) {
-    crowd.emplace_back(1, 0, std::vector<int32_t>{5}, false);      // LoRA
-    crowd.emplace_back(2, 3, std::vector<int32_t>{}, false);       // FLoRA
-    crowd.emplace_back(3, 0, std::vector<int32_t>{7}, true);       // VeRA
-    crowd.emplace_back(4, 1, std::vector<int32_t>{4}, true);       // DoRA's shape
-    crowd.emplace_back(5, 2, std::vector<int32_t>{3, 6}, true);    // everything
+    crowd.emplace_back(1, 0, std::vector<int32_t>{5}, false);    // LoRA
+    crowd.emplace_back(2, 3, std::vector<int32_t>{}, false);     // FLoRA
+    crowd.emplace_back(3, 0, std::vector<int32_t>{7}, true);     // VeRA
+    crowd.emplace_back(4, 1, std::vector<int32_t>{4}, true);     // DoRA's shape
+    crowd.emplace_back(5, 2, std::vector<int32_t>{3, 6}, true);  // everything
     for (size_t i = 0; i < crowd.size(); ++i) {
       adapters.push_back(crowd[i].adapter(base));
       segments.push_back({rows, rows_each + static_cast<int32_t>(i), adapters.back().get()});
@@ -158,8 +166,12 @@ struct Batch {
 };
 
 LinearVjp call_for(const SmallBase& base, const Batch& batch, std::span<const LinearGrads> grads) {
-  return {.targets = base.targets(), .index = base.targets().find(kPath), .segments = batch.segments, .grads = grads,
-          .x = ConstMatrixF(batch.x.f32(), batch.rows, kIn), .dy = ConstMatrixF(batch.dy.f32(), batch.rows, kOut)};
+  return {.targets = base.targets(),
+          .index = base.targets().find(kPath),
+          .segments = batch.segments,
+          .grads = grads,
+          .x = ConstMatrixF(batch.x.f32(), batch.rows, kIn),
+          .dy = ConstMatrixF(batch.dy.f32(), batch.rows, kOut)};
 }
 
 TEST(VjpTest, GradientsEqualDualNumbers) {
@@ -183,13 +195,15 @@ TEST(VjpTest, GradientsEqualDualNumbers) {
         for (int32_t t = segment.row_begin; t < segment.row_begin + segment.row_count; ++t) {
           expected += loss.derivative(name, i, batch.x.f32() + t * kIn, batch.dy.f32() + t * kOut);
         }
-        ASSERT_NEAR(grad.f32()[i], expected, 2e-5 * (1.0 + std::fabs(expected))) << name << "[" << i << "] of adapter " << s;
+        ASSERT_NEAR(grad.f32()[i], expected, 2e-5 * (1.0 + std::fabs(expected)))
+            << name << "[" << i << "] of adapter " << s;
       }
     }
     for (int32_t t = segment.row_begin; t < segment.row_begin + segment.row_count; ++t) {
       for (int64_t i = 0; i < kIn; ++i) {
         const double expected = loss.derivative("x", i, batch.x.f32() + t * kIn, batch.dy.f32() + t * kOut);
-        ASSERT_NEAR(dx.f32()[t * kIn + i], expected, 2e-5 * (1.0 + std::fabs(expected))) << "x[" << t << "," << i << "]";
+        ASSERT_NEAR(dx.f32()[t * kIn + i], expected, 2e-5 * (1.0 + std::fabs(expected)))
+            << "x[" << t << "," << i << "]";
       }
     }
   }
@@ -208,7 +222,8 @@ TEST(VjpTest, AccumulationContract) {
   const Tensor once = Tensor::widened(batch.crowd[4].grads["a1"].view());
   apply_linear_vjp(test.context, call_for(base, batch, grads), MatrixF(again.f32(), batch.rows, kIn));
   EXPECT_EQ(std::memcmp(dx.data(), again.data(), dx.bytes()), 0);
-  for (int64_t i = 0; i < once.elements(); ++i) EXPECT_NEAR(batch.crowd[4].grads["a1"].f32()[i], 2 * once.f32()[i], 1e-4);
+  for (int64_t i = 0; i < once.elements(); ++i)
+    EXPECT_NEAR(batch.crowd[4].grads["a1"].f32()[i], 2 * once.f32()[i], 1e-4);
   apply_linear_vjp(test.context, call_for(base, batch, {}), MatrixF());
 
   const Segment plain{0, batch.rows, nullptr};
@@ -223,7 +238,8 @@ TEST(VjpTest, AccumulationContract) {
   }
 }
 
-// An adapter's gradients alone and in a crowd, with one thread and with two, over more rows than a block: the same bits.
+// An adapter's gradients alone and in a crowd, with one thread and with two, over more rows than a block: the same
+// bits.
 TEST(VjpTest, GradientsDoNotDependOnTheBatch) {
   const SmallBase base;
   for (size_t who = 0; who < 5; ++who) {
@@ -244,7 +260,8 @@ TEST(VjpTest, GradientsDoNotDependOnTheBatch) {
           call.segments = {&own, 1};
           call.x = call.x.middle_rows(segment.row_begin, segment.row_count);
           call.dy = call.dy.middle_rows(segment.row_begin, segment.row_count);
-          apply_linear_vjp(test.context, call, MatrixF(dx.f32(), batch.rows, kIn).middle_rows(segment.row_begin, segment.row_count));
+          apply_linear_vjp(test.context, call,
+                           MatrixF(dx.f32(), batch.rows, kIn).middle_rows(segment.row_begin, segment.row_count));
         } else {
           apply_linear_vjp(test.context, call_for(base, batch, grads), MatrixF(dx.f32(), batch.rows, kIn));
         }
@@ -262,7 +279,8 @@ TEST(VjpTest, GradientsDoNotDependOnTheBatch) {
       }
     }
     for (size_t i = 1; i < results.size(); ++i) {
-      EXPECT_EQ(std::memcmp(results[0].data(), results[i].data(), results[0].bytes()), 0) << "adapter " << who << " run " << i;
+      EXPECT_EQ(std::memcmp(results[0].data(), results[i].data(), results[0].bytes()), 0)
+          << "adapter " << who << " run " << i;
     }
   }
 }

@@ -14,11 +14,13 @@ Result<Safetensors> open_tensors(const Path& dir) {
   if (std::filesystem::exists(file, error)) return Safetensors::open_copy(file);  // may be rewritten while we read
   for (const char* pickled : {"adapter_model.bin", "adapter_model.pt", "pytorch_model.bin"}) {
     if (!std::filesystem::exists(dir / pickled, error)) continue;
-    return unsupported((dir / pickled).string() + " is a pickle, which can run code when it is read, so it is not read "
+    return unsupported((dir / pickled).string() +
+                       " is a pickle, which can run code when it is read, so it is not read "
                        "here; convert it to safetensors (load it with PEFT and call save_pretrained with "
                        "safe_serialization=True)");
   }
-  return not_found(file.string() + " is missing; an adapter folder holds adapter_config.json and "
+  return not_found(file.string() +
+                   " is missing; an adapter folder holds adapter_config.json and "
                    "adapter_model.safetensors");
 }
 
@@ -56,10 +58,12 @@ Result<ConfigValue> to_config_value(const Json& json) {
 
 Result<AdapterSpec> PeftDir::read_spec(const Path& dir) {
   std::error_code error;
-  if (!std::filesystem::is_directory(dir, error)) return not_found("the adapter folder " + dir.string() + " is missing");
+  if (!std::filesystem::is_directory(dir, error))
+    return not_found("the adapter folder " + dir.string() + " is missing");
   const Path file = dir / kAdapterConfigName;
   if (!std::filesystem::exists(file, error)) {
-    return not_found(file.string() + " is missing; an adapter folder holds adapter_config.json and "
+    return not_found(file.string() +
+                     " is missing; an adapter folder holds adapter_config.json and "
                      "adapter_model.safetensors");
   }
   ASSIGN_OR_RETURN(const Json json, read_json(file, kConfigBytesMax));

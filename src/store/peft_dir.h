@@ -42,8 +42,8 @@ class PeftDir {
 Result<ConfigValue> to_config_value(const Json& json);
 
 // Writes a folder that read() takes. The configuration is renamed into place last: a folder without it is not complete
-// yet. Over an existing adapter the old configuration goes first, so that old and new are never mixed. config gets sorted
-// keys and two spaces, as PEFT writes it.
+// yet. Over an existing adapter the old configuration goes first, so that old and new are never mixed. config gets
+// sorted keys and two spaces, as PEFT writes it.
 Status write_peft_dir(const Path& dir, const Json& config, const std::map<std::string, TensorView>& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 

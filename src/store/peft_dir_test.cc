@@ -48,13 +48,17 @@ class Seedling {
         targets_.add({.path = path, .kind = TargetKind::kNorm, .out = view.shape[0], .vector = vectors_.back().f32()});
         continue;
       }
-      weights_.push_back(std::make_unique<kernels::FrozenMatrix>(
-          kernels::FrozenMatrix::pack(view, DType::kF32, choice)));
+      weights_.push_back(
+          std::make_unique<kernels::FrozenMatrix>(kernels::FrozenMatrix::pack(view, DType::kF32, choice)));
       const bool embedding = path.ends_with("embed_tokens");
       Target target{.path = path, .in = view.shape[1], .out = view.shape[0], .weight = weights_.back().get()};
       if (embedding) {
-        targets_.add({.path = "lm_head", .kind = TargetKind::kHead, .in = target.in, .out = target.out,
-                      .weight = target.weight, .tied = true});
+        targets_.add({.path = "lm_head",
+                      .kind = TargetKind::kHead,
+                      .in = target.in,
+                      .out = target.out,
+                      .weight = target.weight,
+                      .tied = true});
         target.kind = TargetKind::kEmbedding;
         target.tied = true;
         std::swap(target.in, target.out);
@@ -74,10 +78,10 @@ class Seedling {
 TEST(PeftAssetsTest, AllTenAdaptersOfSeedlingAreCovered) {
   const Seedling seedling;
   const std::map<std::string, std::pair<std::string, int32_t>> expected = {
-      {"banking77-flora-r1", {"flora", 84}},   {"banking77-lora-r8", {"lora", 24}},
-      {"bc5cdr-lora-r32", {"lora", 84}},       {"clinc150-ia3", {"ia3", 36}},
-      {"clinc150-lora-r3", {"lora", 56}},      {"clinc150-vera-r256", {"vera", 24}},
-      {"e2e_nlg-rslora-r16", {"lora", 84}},    {"restaurant8k-dora-r16", {"lora", 84}},
+      {"banking77-flora-r1", {"flora", 84}},    {"banking77-lora-r8", {"lora", 24}},
+      {"bc5cdr-lora-r32", {"lora", 84}},        {"clinc150-ia3", {"ia3", 36}},
+      {"clinc150-lora-r3", {"lora", 56}},       {"clinc150-vera-r256", {"vera", 24}},
+      {"e2e_nlg-rslora-r16", {"lora", 84}},     {"restaurant8k-dora-r16", {"lora", 84}},
       {"restaurant8k-flora-r4", {"flora", 84}}, {"shakespeare-lora-r4", {"lora", 48}}};
   for (const auto& [name, kind_and_targets] : expected) {
     const Result<PeftDir> dir = PeftDir::read(assets() / "adapters" / name);
@@ -95,11 +99,12 @@ TEST(PeftAssetsTest, AllTenAdaptersOfSeedlingAreCovered) {
 TEST_F(PeftDirTest, WrittenFoldersReadBack) {
   Tensor a(DType::kF32, {2, 3});
   a.f32()[4] = 1.5f;
-  const Json config = {{"peft_type", "LORA"}, {"r", 2}, {"target_modules", {"q_proj"}}, {"rank_pattern", Json::object()}};
+  const Json config = {
+      {"peft_type", "LORA"}, {"r", 2}, {"target_modules", {"q_proj"}}, {"rank_pattern", Json::object()}};
   ASSERT_TRUE(write_peft_dir(dir_ / "made", config, {{"base_model.model.q_proj.lora_A.weight", a.view()}}).ok());
   const Result<PeftDir> dir = PeftDir::read(dir_ / "made");
   ASSERT_TRUE(dir.ok()) << dir.status().to_string();
-  EXPECT_EQ(dir->spec().rank, 2);
+  EXPECT_EQ(dir->spec().rank.value(), 2);
   EXPECT_EQ(dir->spec().target.names, std::vector<std::string>{"q_proj"});
   const TensorView& view = dir->source().tensors.at("base_model.model.q_proj.lora_A.weight");
   EXPECT_EQ(view.shape, (Shape{2, 3}));
@@ -146,9 +151,24 @@ TEST_F(PeftDirTest, RandomConfigurationsNeverCrash) {
   ASSERT_TRUE(dir.ok());
   const Result<Json> original = read_json(assets() / "adapters" / "banking77-lora-r8" / kAdapterConfigName);
   ASSERT_TRUE(original.ok());
-  const std::vector<Json> pieces = {nullptr, true, -1, 0, 3, 1e300, "", "all-linear", "(a|", "(.*)+x", ".*q_proj",
-                                    Json::array(), {"q_proj", "v_proj"}, {1, -5}, Json::object(), {{"q_proj", 4}},
-                                    {{"(", 4}}, {{"embed_tokens", {1, 2}}}};
+  const std::vector<Json> pieces = {nullptr,
+                                    true,
+                                    -1,
+                                    0,
+                                    3,
+                                    1e300,
+                                    "",
+                                    "all-linear",
+                                    "(a|",
+                                    "(.*)+x",
+                                    ".*q_proj",
+                                    Json::array(),
+                                    {"q_proj", "v_proj"},
+                                    {1, -5},
+                                    Json::object(),
+                                    {{"q_proj", 4}},
+                                    {{"(", 4}},
+                                    {{"embed_tokens", {1, 2}}}};
   std::vector<std::string> names;
   for (const auto& [name, field] : original->items()) names.push_back(name);
   Random random(11);
@@ -156,7 +176,8 @@ TEST_F(PeftDirTest, RandomConfigurationsNeverCrash) {
   for (int round = 0; round < 3000; ++round) {
     Json config = *original;
     const uint64_t changes = 1 + random.next_below(2);
-    for (uint64_t i = 0; i < changes; ++i) config[names[random.next_below(names.size())]] = pieces[random.next_below(pieces.size())];
+    for (uint64_t i = 0; i < changes; ++i)
+      config[names[random.next_below(names.size())]] = pieces[random.next_below(pieces.size())];
     const Result<ConfigValue> plain = to_config_value(config);
     ASSERT_TRUE(plain.ok());
     Result<AdapterSpec> spec = parse_spec(*plain->as<ConfigObject>());
