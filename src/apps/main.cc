@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   umbel::apps::add_demo(program, run);
   umbel::apps::add_inspect(program, run);
   umbel::apps::add_tokenize(program, run);
+  umbel::apps::add_tokenizer(program, run);
   umbel::apps::add_template(program, run);
   try {
     program.parse(argc, argv);

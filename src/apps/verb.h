@@ -14,6 +14,7 @@ void add_generate(CLI::App& program, Run& run);
 void add_chat(CLI::App& program, Run& run);
 void add_inspect(CLI::App& program, Run& run);
 void add_tokenize(CLI::App& program, Run& run);
+void add_tokenizer(CLI::App& program, Run& run);
 void add_template(CLI::App& program, Run& run);
 void add_score(CLI::App& program, Run& run);
 void add_bench(CLI::App& program, Run& run);
