@@ -72,7 +72,12 @@ MODELS = {
     # The prompt fits; generation grows past the original length.
     "llama_dynamic_growing_old": llama(max_position_embeddings=24, head_dim=16,
                                        **old_rope(scaling={"type": "dynamic", "factor": 2.0})),
-    "llama_yarn": llama(**rope("yarn", factor=4.0, original_max_position_embeddings=16)),
+    "llama_yarn": llama(head_dim=16, max_position_embeddings=4096,
+                        **rope("yarn", factor=4.0, original_max_position_embeddings=1024)),
+    # The ramp's end lies past the last dimension; the ramp has no length.
+    "llama_yarn_long_ramp": llama(head_dim=16, max_position_embeddings=8192,
+                                  **rope("yarn", theta=10.0, factor=2.0, original_max_position_embeddings=4096)),
+    "llama_yarn_no_ramp": llama(**rope("yarn", factor=4.0, original_max_position_embeddings=4)),
     "llama_yarn_fields": llama(head_dim=16, **rope("yarn", theta=1000.0, factor=8.0, original_max_position_embeddings=8,
                                                    beta_fast=4.0, beta_slow=0.5, truncate=False, mscale=1.0,
                                                    mscale_all_dim=0.7)),

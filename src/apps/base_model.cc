@@ -17,7 +17,7 @@ void ModelFlags::declare(CLI::App& verb) {
   verb.add_option("--arithmetic", arithmetic, "arithmetic of 16-bit weights: auto (measured), f32-fma, bf16-dot, amx-bf16")
       ->capture_default_str();
   verb.add_option("--threads", threads, "compute threads (0 = all usable CPUs)")
-      ->check(CLI::Range(0, 1024))
+      ->check(CLI::Range(0, kThreadsMax))
       ->capture_default_str();
   verb.add_option("--log-level", log_level, "trace, debug, info, warn, error, off")->capture_default_str();
 }

@@ -64,7 +64,7 @@ Status inspect_model(const Flags& flags) {
   fields["intermediate_size"] = config.intermediate_size;
   fields["heads"] = std::to_string(config.heads) + " of " + std::to_string(config.head_dim) + ", " + std::to_string(config.kv_heads) + " KV heads";
   fields["vocab_size"] = config.vocab_size;
-  fields["context"] = config.max_position_embeddings;
+  fields["context"] = config.context_length();
   fields["tied embeddings"] = config.tie_word_embeddings;
   fields["chat template"] = base.chat_template != nullptr;
   fields["weights stored as"] = std::string(dtype_name(model.weight_dtype()));

@@ -23,7 +23,7 @@ std::string mebibytes(size_t bytes) {
 }
 
 Status check_limits(const Model& model, const Limits& limits) {
-  const int64_t context = model.config().max_position_embeddings;
+  const int64_t context = model.config().context_length();
   if (limits.context_max < 0 || limits.context_max > context) {
     return Status(Code::kTooLong, "a context of " + std::to_string(limits.context_max) +
                                       " tokens is asked for, but the model has " + std::to_string(context));
@@ -85,7 +85,7 @@ Result<MemoryPlan> plan_memory(const Model& model, size_t adapters_bytes, Limits
 
   const bool chosen_context = limits.context_max == 0;
   const bool chosen_kv = limits.kv_blocks == 0 && limits.kv_bytes == 0;
-  if (chosen_context) limits.context_max = static_cast<int32_t>(model.config().max_position_embeddings);
+  if (chosen_context) limits.context_max = static_cast<int32_t>(model.config().context_length());
   limits.kv_blocks = choose_kv_blocks(limits, room, block_bytes);
   limits.kv_bytes = static_cast<size_t>(limits.kv_blocks) * block_bytes;
   plan.kv_bytes = limits.kv_bytes;

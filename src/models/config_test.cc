@@ -206,6 +206,46 @@ TEST(ConfigTest, TokenIdsAsNumberOrList) {
   expect_refused(with(base_json(), "eos_token_id", {2, -5}), Code::kInvalidArgument, "eos_token_id");
 }
 
+// A slice of what a fuzzer does: fields replaced, removed and added at random, also inside the RoPE object. Any answer is right as
+// long as it is one: a configuration whose numbers can be computed with, or a failure that says something.
+TEST(ConfigTest, AnyMixOfFieldsIsAnswered) {
+  const std::vector<Json> values = {nullptr, true, 0, 1, -1, 2.5, 1e300, uint64_t{1} << 63, "", "silu", "yarn", "dynamic",
+                                    "llama3", "linear", "default", Json::array(), Json::object(), {1, 2, 3},
+                                    {"sliding_attention", "full_attention", "sliding_attention"}, 8, 64};
+  const std::vector<std::string> inner = {"rope_type", "type", "factor", "rope_theta", "low_freq_factor", "beta_fast",
+                                          "high_freq_factor", "original_max_position_embeddings", "attention_factor",
+                                          "mscale", "mscale_all_dim", "truncate", "full_attention", "beta_slow"};
+  std::vector<std::string> outer = {"head_dim", "sliding_window", "layer_types", "use_sliding_window", "max_window_layers",
+                                    "eos_token_id", "bos_token_id", "torch_dtype", "dtype", "rope_theta", "architectures",
+                                    "partial_rotary_factor", "attention_bias", "tie_word_embeddings", "hidden_act"};
+  const Json base = base_json();
+  for (const auto& [name, value] : base.items()) outer.push_back(name);
+  Random random(2024);
+  const auto pick = [&](const auto& list) -> const auto& { return list[random.next_below(list.size())]; };
+  int accepted = 0;
+  for (int round = 0; round < 20000; ++round) {
+    Json json = base_json(pick(std::vector<std::string>{"llama", "mistral", "qwen2", "qwen3"}));
+    for (uint64_t changes = random.next_below(3); changes > 0; --changes) json[pick(outer)] = pick(values);
+    if (random.next_below(2) == 0) {
+      Json& rope = json[random.next_below(2) == 0 ? "rope_scaling" : "rope_parameters"];
+      rope = {{"rope_type", pick(std::vector<std::string>{"default", "linear", "dynamic", "yarn", "llama3"})},
+              {"factor", 2.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}};
+      for (uint64_t changes = random.next_below(3); changes > 0; --changes) rope[pick(inner)] = pick(values);
+    }
+    const Result<ModelConfig> config = parse_model_config(json);
+    if (!config.ok()) {
+      EXPECT_FALSE(config.status().message().empty());
+      continue;
+    }
+    ++accepted;
+    ASSERT_EQ(static_cast<int64_t>(config->window.size()), config->layers);
+    ASSERT_GE(config->context_length(), 1);
+    std::vector<float> frequencies(config->head_dim / 2);
+    Rope(config->rope, config->head_dim).frequencies(config->max_position_embeddings * 2, frequencies);
+  }
+  EXPECT_GT(accepted, 2000);
+}
+
 TEST(ConfigTest, LoadNamesTheFile) {
   testing::TempDir dir;
   EXPECT_EQ(load_model_config(dir.path() / "nothing").status().code(), Code::kNotFound);

@@ -59,14 +59,18 @@ TEST_P(FamilyTest, GreedyIdsEqualTransformers) {
 }
 
 TEST_P(FamilyTest, EveryWayToCutTheSequenceGivesTheSameBits) {
-  for (const char* dtype : {"f32", "bf16", "f16"}) {
-    ForwardRunner runner(load(dtype), choice_, 2);
-    TestSequence sequence{prompt()};
-    sequence.prompt = sequence.tokens.size();
-    for (const int32_t id : testing::ints(golden_["greedy_ids"])) sequence.tokens.push_back(id);
-    const std::vector<float> whole = runner.run(sequence);
-    for (const size_t chunk : {1, 3, 7, 16}) {
-      EXPECT_EQ(runner.run(sequence, chunk), whole) << "dtype " << dtype << ", chunks of " << chunk;
+  TestSequence sequence{prompt()};
+  sequence.prompt = sequence.tokens.size();
+  for (const int32_t id : testing::ints(golden_["greedy_ids"])) sequence.tokens.push_back(id);
+  const kernels::Isa isa = choice_.isa;
+  for (const kernels::Arithmetic arithmetic : kernels::available_arithmetics(isa)) {
+    choice_ = testing::test_choice(std::string(kernels::isa_name(isa)), std::string(kernels::arithmetic_name(arithmetic)));
+    for (const char* dtype : {"f32", "bf16", "f16"}) {
+      ForwardRunner runner(load(dtype), choice_, 2);
+      const std::vector<float> whole = runner.run(sequence);
+      for (const size_t chunk : {1, 3, 7, 16}) {
+        EXPECT_EQ(runner.run(sequence, chunk), whole) << dtype << " " << choice_.reason << ", chunks of " << chunk;
+      }
     }
   }
 }
