@@ -1,10 +1,19 @@
 #include "tensor/tensor.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 namespace umbel {
+namespace {
+
+constexpr size_t kHugePageBytes = size_t{2} << 20;
+// From this size on the rounding to whole huge pages costs at most a quarter.
+constexpr size_t kHugePagesFromBytes = 4 * kHugePageBytes;
+
+}  // namespace
 
 int64_t element_count(const Shape& shape) {
   int64_t count = 1;
@@ -21,9 +30,12 @@ std::string shape_string(const Shape& shape) {
 void Tensor::Free::operator()(void* memory) const { std::free(memory); }
 
 Tensor::Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape)) {
-  const size_t rounded = std::max<size_t>(64, (bytes() + 63) / 64 * 64);
-  void* memory = std::aligned_alloc(64, rounded);
+  // Large tensors ask for huge pages: streaming weights and adapters misses the TLB on every 4 KiB page otherwise.
+  const size_t alignment = bytes() >= kHugePagesFromBytes ? kHugePageBytes : 64;
+  const size_t rounded = std::max<size_t>(64, (bytes() + alignment - 1) / alignment * alignment);
+  void* memory = std::aligned_alloc(alignment, rounded);
   CHECK(memory != nullptr, "out of memory for a tensor");
+  if (alignment == kHugePageBytes) madvise(memory, rounded, MADV_HUGEPAGE);
   std::memset(memory, 0, rounded);
   data_.reset(memory);
 }

@@ -23,14 +23,18 @@ UMBEL_INLINE void shrink_tile(const ShrinkTile& t, int64_t row, int64_t rank) {
   for (int i = 0; i < kRows; ++i) {
     for (int r = 0; r < kRanks; ++r) sum[i][r] = zero();
   }
+  const int64_t row_bytes = t.in * static_cast<int64_t>(sizeof(T));
+  const int64_t next_tile_bytes = kRanks * t.a_stride * static_cast<int64_t>(sizeof(T)) - row_bytes;
   int64_t k = 0;
   for (; k + kLanes <= t.in; k += kLanes) {
+    int64_t ahead = k * static_cast<int64_t>(sizeof(T)) + kLowRankAheadBytes;
+    if (ahead >= row_bytes) ahead += next_tile_bytes;  // where a row ends, that of the next tile begins
     Vec xv[kRows];
     for (int i = 0; i < kRows; ++i) xv[i] = load(x[i] + k);
     for (int r = 0; r < kRanks; ++r) {
       const Vec av = load(a[r] + k);
       if (kRows == 1 && k % (64 / static_cast<int>(sizeof(T))) == 0) {
-        prefetch_l2(reinterpret_cast<const char*>(a[r] + k) + kLowRankAheadBytes);
+        prefetch_l2(reinterpret_cast<const char*>(a[r]) + ahead);
       }
       for (int i = 0; i < kRows; ++i) sum[i][r] = fma(xv[i], av, sum[i][r]);
     }
@@ -81,7 +85,9 @@ UMBEL_INLINE void expand_tile(const ExpandTile& t, int64_t row, int64_t o, int l
     if constexpr (kRows == 1) {
       const Vec hv = set1(h[r]);
       if (kVectors > 4) {
-        const char* ahead = reinterpret_cast<const char*>(b + kLowRankAheadRows * t.b_stride);
+        int64_t row_ahead = kLowRankAheadRows * t.b_stride;
+        if (r + kLowRankAheadRows >= t.rank) row_ahead += kVectors * kLanes - t.rank * t.b_stride;  // the next columns
+        const char* ahead = reinterpret_cast<const char*>(b + row_ahead);
         for (int j = 0; j < kVectors * kLanes * static_cast<int>(sizeof(T)); j += 64) prefetch_l2(ahead + j);
       }
       for (int j = 0; j < kVectors; ++j) sum[0][j] = fma(hv, load_lanes(b + j * kLanes, lanes), sum[0][j]);
