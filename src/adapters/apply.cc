@@ -64,7 +64,19 @@ class ExpandedRows {
   const LinearTerms* terms_ = nullptr;
 };
 
-void apply_expanded(kernels::Context& context, const Target& target, ExpandedRows rows, ConstMatrixF x, MatrixF y) {
+// One call of apply_linear.
+struct Job {
+  kernels::Context& context;
+  const Target& target;
+  int32_t index;
+  Segments segments;
+  ConstMatrixF x;
+  MatrixF y;
+};
+
+void apply_expanded(const Job& job) {
+  const auto& [context, target, index, segments, x, y] = job;
+  ExpandedRows rows(segments, index);
   const Arena::Mark mark(context.scratch);
   const int32_t block = block_rows(target.in, target.out);
   const auto list = context.scratch.take<kernels::ScaledRow>(block);
@@ -85,23 +97,22 @@ void apply_expanded(kernels::Context& context, const Target& target, ExpandedRow
 }
 
 // Rows through weights of their own, and, when no row has scale terms, the rows between them through the base's.
-void apply_direct(kernels::Context& context, const Target& target, int32_t index, Segments segments, ConstMatrixF x,
-                  MatrixF y, bool base_rows) {
+void apply_direct(const Job& job, bool base_rows) {
   int32_t begin = 0;  // of the run of base rows that is still to do
   const auto flush = [&](int32_t end) {
-    if (base_rows && end > begin) {
-      kernels::matmul(context, *target.weight, x.middle_rows(begin, end - begin), y.middle_rows(begin, end - begin));
-    }
+    if (!base_rows || end <= begin) return;
+    kernels::matmul(job.context, *job.target.weight, job.x.middle_rows(begin, end - begin),
+                    job.y.middle_rows(begin, end - begin));
   };
-  for (const Segment& segment : segments) {
-    const LinearTerms* terms = terms_of(segment, index);
+  for (const Segment& segment : job.segments) {
+    const LinearTerms* terms = terms_of(segment, job.index);
     if (!has_own_weight(terms)) continue;
     flush(segment.row_begin);
-    kernels::matmul(context, *terms->own_weight, x.middle_rows(segment.row_begin, segment.row_count),
-                    y.middle_rows(segment.row_begin, segment.row_count));
+    kernels::matmul(job.context, *terms->own_weight, job.x.middle_rows(segment.row_begin, segment.row_count),
+                    job.y.middle_rows(segment.row_begin, segment.row_count));
     begin = segment.row_begin + segment.row_count;
   }
-  flush(static_cast<int32_t>(x.rows));
+  flush(static_cast<int32_t>(job.x.rows));
 }
 
 // The j-th low-rank term of every segment in one pass; rows with several terms get them in order.
@@ -168,8 +179,9 @@ void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t
   DCHECK(x.cols == target.in && y.cols == target.out && x.rows == y.rows, "apply_linear: shapes");
   bool any_scale = false;
   for (const Segment& segment : segments) any_scale |= has_scale(terms_of(segment, index));
-  apply_direct(context, target, index, segments, x, y, /*base_rows=*/!any_scale);
-  if (any_scale) apply_expanded(context, target, ExpandedRows(segments, index), x, y);
+  const Job job{context, target, index, segments, x, y};
+  apply_direct(job, /*base_rows=*/!any_scale);
+  if (any_scale) apply_expanded(job);
   add_low_rank(context, index, segments, x, y);
   add_biases(context, target, index, segments, y);
 }

@@ -30,8 +30,16 @@ SmallFile flora_file(int rank) {
 }
 
 // W o (plus + s B A) in double; offset is added to what the file holds, a missing tensor is ones.
-std::vector<double> modulated(const SmallBase& base, SmallFile& file, int64_t rank, double s, double plus,
-                              double offset = 0, bool b_missing = false) {
+struct Form {
+  double s = 1;
+  double plus = 0;
+  double offset = 0;
+  bool b_missing = false;
+};
+
+std::vector<double> modulated(const SmallBase& base, SmallFile& file, int64_t rank, const Form& form) {
+  const auto [s, plus, offset, b_missing] = form;
+
   const Tensor w = base.weight(base.at(kQ0));
   std::vector<double> merged(w.f32(), w.f32() + w.elements());
   for (int64_t o = 0; o < 24; ++o) {
@@ -60,12 +68,12 @@ TEST(FloraTest, MultiplicativeFormOfAnyRank) {
   const float* bias = base.at(kQ0).vector;
   for (const int rank : {1, 2, 7, 33}) {
     SmallFile file = flora_file(rank);
-    expect_equal(base, file, modulated(base, file, rank, 1.0 / rank, 0.0), bias);
+    expect_equal(base, file, modulated(base, file, rank, {1.0 / rank, 0.0}), bias);
     EXPECT_EQ((*file.build(base))->cost(), rank);
     file.set("reduction", value("sum"));
-    expect_equal(base, file, modulated(base, file, rank, 1.0, 0.0), bias);
+    expect_equal(base, file, modulated(base, file, rank, {1.0, 0.0}), bias);
     file.set("flora_alpha", value(3));
-    expect_equal(base, file, modulated(base, file, rank, 3.0 / rank, 0.0), bias);
+    expect_equal(base, file, modulated(base, file, rank, {3.0 / rank, 0.0}), bias);
   }
 }
 
@@ -73,16 +81,16 @@ TEST(FloraTest, AlphaPatternComesBeforeTheReduction) {
   const SmallBase base;
   SmallFile file = flora_file(4);
   file.set("alpha_pattern", testing::object({{"q_proj", value(10)}}));
-  expect_equal(base, file, modulated(base, file, 4, 2.5, 0.0), nullptr);
+  expect_equal(base, file, modulated(base, file, 4, {2.5, 0.0}), nullptr);
   file.set("alpha_pattern", testing::object({{"k_proj", value(10)}}));
-  expect_equal(base, file, modulated(base, file, 4, 0.25, 0.0), nullptr);
+  expect_equal(base, file, modulated(base, file, 4, {0.25, 0.0}), nullptr);
 }
 
 TEST(FloraTest, ResidualFormAddsThePlainTerm) {
   const SmallBase base;
   SmallFile file = flora_file(3);
   file.set("form", value("residual"));
-  expect_equal(base, file, modulated(base, file, 3, 1.0 / 3, 1.0), nullptr);
+  expect_equal(base, file, modulated(base, file, 3, {1.0 / 3, 1.0}), nullptr);
   EXPECT_EQ((*file.build(base))->cost(), 4);
 }
 
@@ -96,17 +104,17 @@ TEST(FloraTest, BiasMayPassThroughTheTerms) {
               (file.at(std::string(kQ0) + ".flora_B", o * 2) + file.at(std::string(kQ0) + ".flora_B", o * 2 + 1)) *
               base.at(kQ0).vector[o];
   }
-  expect_equal(base, file, modulated(base, file, 2, 0.5, 0.0), bias.data());
+  expect_equal(base, file, modulated(base, file, 2, {0.5, 0.0}), bias.data());
 }
 
 TEST(FloraTest, OffsetsAndMissingFactors) {
   const SmallBase base;
   SmallFile file = flora_file(2);
   file.set("store_offset", value(true));
-  expect_equal(base, file, modulated(base, file, 2, 0.5, 0.0, 1.0), nullptr);
+  expect_equal(base, file, modulated(base, file, 2, {0.5, 0.0, 1.0}), nullptr);
   file.set("store_offset", value(false));
   file.remove(std::string(kQ0) + ".flora_B");
-  expect_equal(base, file, modulated(base, file, 2, 0.5, 0.0, 0.0, true), nullptr);
+  expect_equal(base, file, modulated(base, file, 2, {0.5, 0.0, 0.0, true}), nullptr);
   file.remove(std::string(kQ0) + ".flora_A");
   EXPECT_THAT(file.build(base).status().message(), HasSubstr("both missing"));
 }
@@ -120,9 +128,9 @@ TEST(FloraTest, HiraIsTheResidualFormWithScaleOne) {
     hira.add_raw("base_model.model." + std::string(kQ0) + ".hira_" + side,
                  Tensor::widened(flora.tensor(std::string(kQ0) + ".flora_" + side).view()));
   }
-  expect_equal(base, hira, modulated(base, flora, 3, 1.0, 1.0), base.at(kQ0).vector);
+  expect_equal(base, hira, modulated(base, flora, 3, {1.0, 1.0}), base.at(kQ0).vector);
   hira.set("rank_pattern", testing::object({{"q_proj", value(5)}}));  // ignored by PEFT: the file's rank r counts
-  expect_equal(base, hira, modulated(base, flora, 3, 1.0, 1.0), base.at(kQ0).vector);
+  expect_equal(base, hira, modulated(base, flora, 3, {1.0, 1.0}), base.at(kQ0).vector);
   EXPECT_EQ((*hira.build(base))->report().warnings.size(), 1u);
   hira.set("r", value(4));
   EXPECT_FALSE(hira.build(base).ok());
