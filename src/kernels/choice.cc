@@ -1,5 +1,6 @@
 #include "kernels/choice.h"
 
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -9,7 +10,9 @@
 #include <fstream>
 #include <optional>
 #include <span>
+#include <vector>
 
+#include "kernels/api.h"
 #include "kernels/machine_limits.h"
 
 #if defined(__x86_64__)
@@ -31,6 +34,51 @@ std::string names(const std::vector<Kind>& kinds, std::string_view (*name)(Kind)
   for (Kind kind : kinds) text += (text.empty() ? "" : ", ") + std::string(name(kind));
   return text;
 }
+
+#if defined(__x86_64__)
+// AMX: the instructions are there, the system saves their registers, and this process may use them. Asking for the
+// permission twice is harmless.
+bool amx_permitted() {
+  constexpr unsigned kTile = 1u << 24;
+  constexpr unsigned kBf16 = 1u << 22;
+  constexpr unsigned kOsxsave = 1u << 27;
+  constexpr unsigned kTileState = 0x60000;  // XCR0 bits 17 and 18
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsxsave) == 0) return false;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kTile) == 0 || (d & kBf16) == 0) return false;
+  unsigned low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  if ((low & kTileState) != kTileState) return false;
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// A product of small whole numbers must come out exactly, or the tiles are not used: this kernel was written and tested
+// against a model of the instructions on machines without them.
+bool amx_agrees() {
+  constexpr int64_t kRows = 21;
+  constexpr int64_t kOut = 45;
+  constexpr int64_t kIn = 70;
+  std::vector<float> x(kRows * kIn), w(kOut * kIn), y(kRows * kOut);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(static_cast<int>(i * 7 % 31) - 15);
+  for (size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(static_cast<int>(i * 5 % 29) - 14);
+  const Choice choice{.isa = Isa::kAmx, .arithmetic = Arithmetic::kAmxBf16, .reason = "trial"};
+  const FrozenMatrix weight = FrozenMatrix::pack({DType::kF32, {kOut, kIn}, w.data()}, DType::kBF16, choice);
+  ThreadPool pool(1);
+  Arena scratch(matmul_scratch_bytes(kRows, kOut, kIn, 1));
+  Context context{table_for(Isa::kAmx), choice, pool, scratch};
+  matmul(context, weight, {x.data(), kRows, kIn}, {y.data(), kRows, kOut});
+  for (int64_t row = 0; row < kRows; ++row) {
+    for (int64_t out = 0; out < kOut; ++out) {
+      float sum = 0;
+      for (int64_t k = 0; k < kIn; ++k) sum += x[row * kIn + k] * w[out * kIn + k];
+      if (y[row * kOut + out] != sum) return false;
+    }
+  }
+  return true;
+}
+#endif
 
 // The entry of `known` called `name`, if this machine has it.
 template <typename Kind>
@@ -149,6 +197,7 @@ std::vector<Isa> available_isas() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (avx512) isas.push_back(Isa::kAvx512);
+  if (avx512 && __builtin_cpu_supports("avx512bf16") && amx_permitted() && amx_agrees()) isas.push_back(Isa::kAmx);
 #endif
   return isas;
 }
@@ -157,6 +206,7 @@ std::vector<Arithmetic> available_arithmetics(Isa isa) {
   std::vector<Arithmetic> kinds = {Arithmetic::kF32Fma};
 #if defined(__x86_64__)
   if (isa >= Isa::kAvx512 && __builtin_cpu_supports("avx512bf16")) kinds.push_back(Arithmetic::kBf16Dot);
+  if (isa == Isa::kAmx) kinds.push_back(Arithmetic::kAmxBf16);
 #endif
   return kinds;
 }

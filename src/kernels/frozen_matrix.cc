@@ -13,6 +13,8 @@ namespace {
 // Elements of one output that share a packed cell: a bf16 cell is the pair (k, k + 1), see matmul_table.h.
 int64_t cell_elements(DType dtype) { return dtype == DType::kBF16 ? 2 : 1; }
 
+constexpr int64_t kAmxUnit = 32;  // k of one tile instruction
+
 // Cells of one output that are carried over at a time: 64 bytes of 32-bit cells, a cache line of source and target.
 constexpr int64_t kBlockCells = 16;
 
@@ -53,8 +55,8 @@ void pack_panel(const TensorView& weight, DType stored, int64_t panel, Cell* tar
 
 int64_t FrozenMatrix::panels() const { return (out_ + kPanel - 1) / kPanel; }
 int64_t FrozenMatrix::in_padded() const {
-  const int64_t cell = cell_elements(dtype_);
-  return (in_ + cell - 1) / cell * cell;
+  const int64_t unit = arithmetic_ == Arithmetic::kAmxBf16 ? kAmxUnit : cell_elements(dtype_);
+  return (in_ + unit - 1) / unit * unit;
 }
 int64_t FrozenMatrix::panel_bytes() const { return in_padded() * kPanel * static_cast<int64_t>(size_of(dtype_)); }
 

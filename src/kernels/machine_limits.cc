@@ -21,13 +21,16 @@ double seconds_now() {
 double arithmetic_gflops(Isa isa, Arithmetic arithmetic) {
   constexpr int64_t kK = 256;
   const MatmulTable& table = table_for(isa).matmul;
-  const auto tile = arithmetic == Arithmetic::kF32Fma ? table.tile_bf16 : table.tile_bf16_dot;
+  auto tile = table.tile_bf16;
+  if (arithmetic == Arithmetic::kBf16Dot) tile = table.tile_bf16_dot;
+  if (arithmetic == Arithmetic::kAmxBf16) tile = table.tile_bf16_amx;
   CHECK(tile != nullptr, "an arithmetic that this ISA does not have");
-  std::vector<float> y(table.rows_max * kPanel);
-  std::vector<uint32_t> x(table.rows_max * kK + 16);      // zero operands: the rate does not depend on values
+  const int64_t rows = arithmetic == Arithmetic::kAmxBf16 ? table.amx_rows_max : table.rows_max;
+  std::vector<float> y(rows * kPanel);
+  std::vector<uint32_t> x(rows * kK + 16);  // zero operands: the rate does not depend on values
   std::vector<uint32_t> w(kK * kPanel / 2 + 16);
   const MatmulTile call{.x = x.data(),
-                        .rows = table.rows_max,
+                        .rows = rows,
                         .w = w.data(),
                         .k = kK,
                         .from = nullptr,
@@ -36,7 +39,7 @@ double arithmetic_gflops(Isa isa, Arithmetic arithmetic) {
                         .cols = kPanel,
                         .ahead = w.data(),
                         .ahead_step = 0};
-  const double flops = 2.0 * table.rows_max * kK * kPanel;
+  const double flops = 2.0 * static_cast<double>(rows * kK * kPanel);
   int64_t calls = 16;
   double best = 0;
   for (int run = 0; run < 10; ++run) {
@@ -51,9 +54,11 @@ double arithmetic_gflops(Isa isa, Arithmetic arithmetic) {
 
 double peak_gflops(Isa isa, Arithmetic arithmetic, ThreadPool& pool, int runs) {
   const MatmulTable& table = table_for(isa).matmul;
-  const auto peak = arithmetic == Arithmetic::kF32Fma ? table.peak_f32 : table.peak_bf16_dot;
+  auto peak = table.peak_f32;
+  if (arithmetic == Arithmetic::kBf16Dot) peak = table.peak_bf16_dot;
+  if (arithmetic == Arithmetic::kAmxBf16) peak = table.peak_amx;
   CHECK(peak != nullptr, "an arithmetic that this ISA does not have");
-  int64_t steps = 1000;
+  int64_t steps = 100;
   double best = 0;
   for (int run = 0; run < runs + 3; ++run) {
     const int64_t tasks = pool.threads() * 8;
@@ -62,7 +67,7 @@ double peak_gflops(Isa isa, Arithmetic arithmetic, ThreadPool& pool, int runs) {
     pool.parallel_for(tasks, [&](int64_t, int) { peak(steps); });
     const double elapsed = std::max(1e-7, seconds_now() - begin);
     best = std::max(best, flops / elapsed * 1e-9);
-    steps = std::max<int64_t>(1000, static_cast<int64_t>(static_cast<double>(steps) * 0.010 / elapsed));
+    steps = std::max<int64_t>(100, static_cast<int64_t>(static_cast<double>(steps) * 0.010 / elapsed));
   }
   return best;
 }

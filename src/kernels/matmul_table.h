@@ -3,7 +3,7 @@
 // Plain data: the leaf files include this. Leaf functions never allocate, start no threads, may be called by any thread.
 //
 // Packed layout. A panel holds kPanel = 32 neighbouring outputs, all of k, dense; panels follow one another. The last
-// panel is padded with zero weights, and so is an odd k of bf16 weights.
+// panel is padded with zero weights, and so is an odd k of bf16 weights (for AMX: k up to a multiple of 32).
 //   f32   [k][32]           f16   [k][32]
 //   bf16  [k/2][32][2]      the pair (k, k+1) of one output is one 32-bit word: what VDPBF16PS and AMX tiles read, and
 //                           widening to f32 is a shift for the even k and a mask for the odd k
@@ -41,6 +41,10 @@ struct MatmulTable {
   void (*tile_f16)(const MatmulTile& tile);
   void (*tile_bf16)(const MatmulTile& tile);      // weights widened, f32 multiply-add
   void (*tile_bf16_dot)(const MatmulTile& tile);  // VDPBF16PS; null where the ISA has none
+  // AMX tiles; null elsewhere. rows <= amx_rows_max, k and k_padded multiples of 32; x is [k/32][rows][32] bf16.
+  int64_t amx_rows_max;
+  void (*pack_x_amx)(const float* x, int64_t x_stride, int64_t rows, int64_t k, int64_t k_padded, void* packed);
+  void (*tile_bf16_amx)(const MatmulTile& tile);
   // The gradient goes through tile_f32 with the roles of in and out exchanged: these write the transpose of a square of
   // the weight, 32 outputs (a whole panel) by k <= 32 (even for bf16), widened, as target[32 outputs][32], zeros from k on. `ahead`: a square to prefetch.
   void (*transpose_f32)(const void* w, int64_t k, float* target, const void* ahead);
@@ -51,6 +55,7 @@ struct MatmulTable {
   // operations done come back; a sum of all bytes' words read once (bytes: a multiple of 256).
   double (*peak_f32)(int64_t steps);
   double (*peak_bf16_dot)(int64_t steps);  // null where the ISA has none
+  double (*peak_amx)(int64_t steps);       // likewise
   uint64_t (*read)(const void* bytes, int64_t count);
 };
 

@@ -245,6 +245,11 @@ static void transpose_square(const void* weight, int64_t k_count, float* target,
 #define UMBEL_TILE_BF16_DOT nullptr
 #define UMBEL_PEAK_BF16_DOT nullptr
 #endif
+#if defined(UMBEL_HAS_AMX)
+#define UMBEL_IF_AMX(value) value
+#else
+#define UMBEL_IF_AMX(value) 0
+#endif
 static constexpr MatmulTable kMatmulTable = {
     .rows_max = kTileRows,
     .pack_x_f32 = pack_x_f32,
@@ -253,11 +258,15 @@ static constexpr MatmulTable kMatmulTable = {
     .tile_f16 = matmul_tile<FormatF16>,
     .tile_bf16 = matmul_tile<FormatBf16>,
     .tile_bf16_dot = UMBEL_TILE_BF16_DOT,
+    .amx_rows_max = UMBEL_IF_AMX(kAmxRows),
+    .pack_x_amx = UMBEL_IF_AMX(pack_x_amx),
+    .tile_bf16_amx = UMBEL_IF_AMX(tile_bf16_amx),
     .transpose_f32 = transpose_square<FormatF32>,
     .transpose_f16 = transpose_square<FormatF16>,
     .transpose_bf16 = transpose_square<FormatBf16>,
     .peak_f32 = peak_f32,
     .peak_bf16_dot = UMBEL_PEAK_BF16_DOT,
+    .peak_amx = UMBEL_IF_AMX(peak_amx),
     .read = read_words,
 };
 

@@ -34,7 +34,8 @@ struct Operand {
   // k of one step of the tile, and the bytes that a tile reads per step.
   int64_t step() const { return !transposed && weight.dtype() == DType::kBF16 ? 2 : 1; }
   int64_t step_bytes() const { return transposed ? kPanel * 4 : weight.panel_bytes() / weight.in_padded() * step(); }
-  bool rounds_x() const { return !transposed && weight.arithmetic() != Arithmetic::kF32Fma; }
+  Arithmetic arithmetic() const { return transposed ? Arithmetic::kF32Fma : weight.arithmetic(); }
+  bool rounds_x() const { return arithmetic() != Arithmetic::kF32Fma; }
   const char* packed() const { return static_cast<const char*>(weight.packed()); }
   int64_t bytes_per_k() const { return weight.panel_bytes() / weight.in_padded(); }
 };
@@ -44,11 +45,17 @@ Tile tile_of(const MatmulTable& table, const Operand& operand) {
   switch (operand.transposed ? DType::kF32 : operand.weight.dtype()) {
     case DType::kF32: tile = table.tile_f32; break;
     case DType::kF16: tile = table.tile_f16; break;
-    case DType::kBF16: tile = operand.rounds_x() ? table.tile_bf16_dot : table.tile_bf16; break;
+    case DType::kBF16: tile = table.tile_bf16; break;
     default: break;
   }
+  if (operand.arithmetic() == Arithmetic::kBf16Dot) tile = table.tile_bf16_dot;
+  if (operand.arithmetic() == Arithmetic::kAmxBf16) tile = table.tile_bf16_amx;
   CHECK(tile != nullptr, "this ISA cannot compute with a weight packed for another one");
   return tile;
+}
+
+int64_t rows_max_of(const MatmulTable& table, const Operand& operand) {
+  return operand.arithmetic() == Arithmetic::kAmxBf16 ? table.amx_rows_max : table.rows_max;
 }
 
 Transpose transpose_of(const MatmulTable& table, const FrozenMatrix& weight) {
@@ -82,7 +89,7 @@ struct Pass {
   Tile tile;
   RowTiles tiles;
   int64_t x_bytes;  // of one packed number
-  char* packed_x;   // tile after tile, each [k][rows]
+  char* packed_x;   // tile after tile, each [k][rows] (AMX: [k/32][rows][32])
   MatrixF y;
   int64_t panels_per_task;
   int64_t depth;          // k per visit
@@ -96,7 +103,9 @@ void pack_tile(const Pass& pass, ConstMatrixF x, int64_t tile) {
   const int64_t begin = pass.tiles.begin(tile);
   const int64_t rows = pass.tiles.begin(tile + 1) - begin;
   char* target = pass.packed_x + begin * pass.operand.k() * pass.x_bytes;
-  const auto pack = pass.x_bytes == 4 ? pass.table.pack_x_f32 : pass.table.pack_x_bf16;
+  auto pack = pass.table.pack_x_f32;
+  if (pass.operand.arithmetic() == Arithmetic::kBf16Dot) pack = pass.table.pack_x_bf16;
+  if (pass.operand.arithmetic() == Arithmetic::kAmxBf16) pack = pass.table.pack_x_amx;
   pack(x.row(begin), x.stride, rows, x.cols, pass.operand.k(), target);
 }
 
@@ -191,18 +200,19 @@ void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF 
   const Arena::Mark mark(context.scratch);
   const MatmulTable& table = context.table.matmul;
   const int threads = context.pool.threads();
+  const int64_t rows_max = rows_max_of(table, operand);
   const int64_t rows_per_block = operand.transposed ? kRowsPerBlockTransposed : kRowsPerBlock;
   Pass pass{.operand = operand,
             .table = table,
             .tile = tile_of(table, operand),
-            .tiles = RowTiles(x.rows, table.rows_max, rows_per_block),
+            .tiles = RowTiles(x.rows, rows_max, rows_per_block),
             .x_bytes = operand.rounds_x() ? 2 : 4,
             .y = y,
-            .panels_per_task = std::clamp<int64_t>(operand.panels() / (threads * (x.rows > table.rows_max ? 8 : 4)), 1, kPanelsPerTask)};
+            .panels_per_task = std::clamp<int64_t>(operand.panels() / (threads * (x.rows > rows_max ? 8 : 4)), 1, kPanelsPerTask)};
   // Several tasks per thread, so that a busy core costs its share only. One tile alone streams whole panels.
   const bool stream = pass.tiles.count == 1 && !operand.transposed;
   pass.depth = stream ? operand.k() : kDepthBytes / operand.step_bytes() * operand.step();
-  pass.sums_floats = stream ? 0 : pass.panels_per_task * std::min(x.rows, rows_per_block + 2 * table.rows_max) * kPanel;
+  pass.sums_floats = stream ? 0 : pass.panels_per_task * std::min(x.rows, rows_per_block + 2 * rows_max) * kPanel;
   pass.squares_floats = operand.transposed ? pass.depth * kPanel : 0;
   pass.packed_x = static_cast<char*>(context.scratch.take_bytes(x.rows * operand.k() * pass.x_bytes));
   pass.sums = context.scratch.take<float>(pass.sums_floats * threads).data();
