@@ -36,6 +36,16 @@ std::string names(const std::vector<Kind>& kinds, std::string_view (*name)(Kind)
 }
 
 #if defined(__x86_64__)
+// Flags that compilers name differently or not at all. For a processor whose AVX and AVX-512 are usable already.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1u << 29)) != 0;
+}
+bool has_avx512_bf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 5)) != 0;
+}
+
 // AMX: the instructions are there, the system saves their registers, and this process may use them. Asking for the
 // permission twice is harmless.
 bool amx_permitted() {
@@ -197,7 +207,7 @@ std::vector<Isa> available_isas() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (avx512) isas.push_back(Isa::kAvx512);
-  if (avx512 && __builtin_cpu_supports("avx512bf16") && amx_permitted() && amx_agrees()) isas.push_back(Isa::kAmx);
+  if (avx512 && has_avx512_bf16() && amx_permitted() && amx_agrees()) isas.push_back(Isa::kAmx);
 #endif
   return isas;
 }
@@ -205,7 +215,7 @@ std::vector<Isa> available_isas() {
 std::vector<Arithmetic> available_arithmetics(Isa isa) {
   std::vector<Arithmetic> kinds = {Arithmetic::kF32Fma};
 #if defined(__x86_64__)
-  if (isa >= Isa::kAvx512 && __builtin_cpu_supports("avx512bf16")) kinds.push_back(Arithmetic::kBf16Dot);
+  if (isa >= Isa::kAvx512 && has_avx512_bf16()) kinds.push_back(Arithmetic::kBf16Dot);
   if (isa == Isa::kAmx) kinds.push_back(Arithmetic::kAmxBf16);
 #endif
   return kinds;
