@@ -185,14 +185,6 @@ Stored measure(Isa isa, const std::vector<Arithmetic>& available) {
   return best;
 }
 
-#if defined(__x86_64__)
-// Asked of the processor itself: clang 16 has no name for it in __builtin_cpu_supports.
-bool has_f16c() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
-}
-#endif
-
 }  // namespace
 
 std::string_view isa_name(Isa isa) { return kIsaNames[static_cast<int>(isa)]; }
