@@ -271,6 +271,10 @@ Status Builder::finish(std::string_view kind) {
   report.kind = kind;
   report.tensors = static_cast<int32_t>(source_.tensors.size());
   adapter_->finish();
+  if (adapter_->rank_max() > options_.rank_max) {  // step memory is planned for that much
+    return Status(Code::kTooLong, "the ranks at one module add up to " + std::to_string(adapter_->rank_max()) +
+                                      ", over the limit of " + std::to_string(options_.rank_max));
+  }
   return ok_status();
 }
 

@@ -297,6 +297,18 @@ TEST(LoraTest, TrainableTokens) {
   }
 }
 
+// A head with LoRA that also follows the tied embedding's tokens: ranks add up, and the limit is on their sum.
+TEST(LoraTest, TheRankLimitIsOnTheSum) {
+  const SmallBase base({.tied = true});
+  SmallFile file({{"peft_type", value("LORA")}, {"r", value(3)}, {"target_modules", list({value("lm_head")})}});
+  file.add("lm_head.lora_A.weight", {3, 24});
+  file.add("lm_head.lora_B.weight", {30, 3});
+  file.set("trainable_token_indices", list({value(9), value(3)}));
+  file.add("model.embed_tokens.token_adapter.trainable_tokens_delta", {2, 24});
+  EXPECT_EQ(failure(file, base, {.rank_max = 5}), "ok");
+  EXPECT_THAT(failure(file, base, {.rank_max = 4}), HasSubstr("add up to 5"));
+}
+
 TEST(LoraTest, TrainableTokensOfBothSidesOfATiedBase) {
   const SmallBase base({.tied = true});
   SmallFile file = lora_on_q(2, base);
