@@ -92,7 +92,8 @@ Status check_shape(const ModelConfig& config) {
     return impossible("head_dim", config.head_dim, "RoPE needs an even number of dimensions");
   }
   if (config.heads * config.head_dim > kExtentMax) {
-    return impossible("num_attention_heads", config.heads, "times head_dim is larger than " + std::to_string(kExtentMax));
+    return impossible("num_attention_heads", config.heads,
+                      "times head_dim is larger than " + std::to_string(kExtentMax));
   }
   return ok_status();
 }

@@ -206,17 +206,19 @@ TEST(ConfigTest, TokenIdsAsNumberOrList) {
   expect_refused(with(base_json(), "eos_token_id", {2, -5}), Code::kInvalidArgument, "eos_token_id");
 }
 
-// A slice of what a fuzzer does: fields replaced, removed and added at random, also inside the RoPE object. Any answer is right as
-// long as it is one: a configuration whose numbers can be computed with, or a failure that says something.
+// A slice of what a fuzzer does: fields replaced, removed and added at random, also inside the RoPE object. Any answer
+// is right as long as it is one: a configuration whose numbers can be computed with, or a failure that says something.
 TEST(ConfigTest, AnyMixOfFieldsIsAnswered) {
-  const std::vector<Json> values = {nullptr, true, 0, 1, -1, 2.5, 1e300, uint64_t{1} << 63, "", "silu", "yarn", "dynamic",
-                                    "llama3", "linear", "default", Json::array(), Json::object(), {1, 2, 3},
+  const std::vector<Json> values = {nullptr, true, 0, 1, -1, 2.5, 1e300, uint64_t{1} << 63, "", "silu", "yarn",
+                                    "dynamic", "llama3", "linear", "default", Json::array(), Json::object(), {1, 2, 3},
                                     {"sliding_attention", "full_attention", "sliding_attention"}, 8, 64};
   const std::vector<std::string> inner = {"rope_type", "type", "factor", "rope_theta", "low_freq_factor", "beta_fast",
                                           "high_freq_factor", "original_max_position_embeddings", "attention_factor",
                                           "mscale", "mscale_all_dim", "truncate", "full_attention", "beta_slow"};
-  std::vector<std::string> outer = {"head_dim", "sliding_window", "layer_types", "use_sliding_window", "max_window_layers",
-                                    "eos_token_id", "bos_token_id", "torch_dtype", "dtype", "rope_theta", "architectures",
+  std::vector<std::string> outer = {"head_dim", "sliding_window", "layer_types", "use_sliding_window",
+                                    "max_window_layers",
+                                    "eos_token_id", "bos_token_id", "torch_dtype", "dtype", "rope_theta",
+                                    "architectures",
                                     "partial_rotary_factor", "attention_bias", "tie_word_embeddings", "hidden_act"};
   const Json base = base_json();
   for (const auto& [name, value] : base.items()) outer.push_back(name);

@@ -1,4 +1,5 @@
-// The 16-bit modes: the loss of teacher-forced text stays within 0.5 % of f32, for every ISA and arithmetic of this machine.
+// The 16-bit modes: the loss of teacher-forced text stays within 0.5 % of f32, for every ISA and arithmetic of this
+// machine.
 #include <gtest/gtest.h>
 
 #include "models/forward_testing.h"
@@ -7,7 +8,8 @@
 namespace umbel {
 namespace {
 
-// Real text of the tasks as seedling's ids: prompts of golden_peft.json, every second one with the answer recorded there.
+// Real text of the tasks as seedling's ids: prompts of golden_peft.json, every second one with the answer recorded
+// there.
 std::vector<std::vector<int32_t>> sequences() {
   const Json golden = read_json(testing::source_dir() / "assets/adapters/golden_peft.json").value();
   std::vector<std::vector<int32_t>> sequences;
@@ -51,7 +53,8 @@ TEST(SixteenBitTest, LossStaysWithinHalfAPercentOfF32) {
       for (const char* dtype : {"bf16", "f16"}) {
         const double narrow = measure(dtype, testing::test_choice(isa_name, arithmetic_name));
         EXPECT_NEAR(narrow, reference, 0.005 * reference) << dtype << " " << isa_name << " " << arithmetic_name;
-        RecordProperty(std::string(dtype) + "_" + isa_name + "_" + arithmetic_name, std::to_string(narrow / reference - 1));
+        RecordProperty(std::string(dtype) + "_" + isa_name + "_" + arithmetic_name,
+                       std::to_string(narrow / reference - 1));
       }
     }
   }

@@ -1,5 +1,5 @@
-// Tiny random models of every family and feature against what transformers computed (tools/record_model_goldens.py): logits of the
-// whole prompt, greedy generation over the KV cache, and the same bits however the prompt is cut.
+// Tiny random models of every family and feature against what transformers computed (tools/record_model_goldens.py):
+// logits of the whole prompt, greedy generation over the KV cache, and the same bits however the prompt is cut.
 #include <gtest/gtest.h>
 
 #include "models/forward_testing.h"
@@ -14,7 +14,8 @@ using testing::TestSequence;
 std::vector<std::string> golden_names() {
   std::vector<std::string> names;
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(testing::source_dir() / "tests/goldens/models", ignored)) {
+  const Path folder = testing::source_dir() / "tests/goldens/models";
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     if (entry.path().extension() == ".json") names.push_back(entry.path().stem());
   }
   std::sort(names.begin(), names.end());
@@ -64,7 +65,8 @@ TEST_P(FamilyTest, EveryWayToCutTheSequenceGivesTheSameBits) {
   for (const int32_t id : testing::ints(golden_["greedy_ids"])) sequence.tokens.push_back(id);
   const kernels::Isa isa = choice_.isa;
   for (const kernels::Arithmetic arithmetic : kernels::available_arithmetics(isa)) {
-    choice_ = testing::test_choice(std::string(kernels::isa_name(isa)), std::string(kernels::arithmetic_name(arithmetic)));
+    choice_ = testing::test_choice(std::string(kernels::isa_name(isa)),
+                                   std::string(kernels::arithmetic_name(arithmetic)));
     for (const char* dtype : {"f32", "bf16", "f16"}) {
       ForwardRunner runner(load(dtype), choice_, 2);
       const std::vector<float> whole = runner.run(sequence);

@@ -1,5 +1,6 @@
-// Running sequences through a model without an engine, for tests and goldens of any room above models: whole, in chunks, token by
-// token, several at once with their own adapters; and greedy generation. Included by tests only; knows nothing of gtest.
+// Running sequences through a model without an engine, for tests and goldens of any room above models: whole, in
+// chunks, token by token, several at once with their own adapters; and greedy generation. Included by tests only; knows
+// nothing of gtest.
 #pragma once
 
 #include <algorithm>
@@ -34,15 +35,15 @@ struct GreedyRun {
   std::vector<float> first_logits;  // [vocab], of the prompt's last position
 };
 
-// Owns pool, arena and a fresh KV cache per call. The arena has exactly the model's scratch_bytes of each step, so that an
-// estimate that is too small stops the test.
+// Owns pool, arena and a fresh KV cache per call. The arena has exactly the model's scratch_bytes of each step, so that
+// an estimate that is too small stops the test.
 class ForwardRunner {
  public:
   ForwardRunner(std::shared_ptr<const Model> model, kernels::Choice choice, int threads = 1)
       : model_(std::move(model)), choice_(std::move(choice)), pool_(threads) {}
 
-  // Logits of all tokens of every sequence, [tokens, vocab] each. Every step takes the next `chunk` tokens (0 = all that are
-  // left) of every sequence that has any.
+  // Logits of all tokens of every sequence, [tokens, vocab] each. Every step takes the next `chunk` tokens (0 = all
+  // that are left) of every sequence that has any.
   std::vector<std::vector<float>> run_batch(std::span<const TestSequence> sequences, size_t chunk = 0) {
     Cache cache(*model_, sequences);
     std::vector<std::vector<float>> logits(sequences.size());

@@ -1,5 +1,5 @@
-// What golden tests share: where the project and the real inputs are, tiny checkpoints of tools/record_model_goldens.py, and how
-// close two rows of logits are. Included by tests only.
+// What golden tests share: where the project and the real inputs are, tiny checkpoints of
+// tools/record_model_goldens.py, and how close two rows of logits are. Included by tests only.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// What config.json says differently from one Llama-shaped family to the next. Defaults of absent fields are those of the
-// family's configuration class in transformers.
+// What config.json says differently from one Llama-shaped family to the next. Defaults of absent fields are those of
+// the family's configuration class in transformers.
 #include "models/llama.h"
 
 namespace umbel {
@@ -21,7 +21,8 @@ Result<int64_t> window_length(const Json& json, int64_t fallback) {
   return invalid_argument("sliding_window = " + std::to_string(window) + ": must be at least 1, or null");
 }
 
-// config.window from layer_types: "full_attention" or "sliding_attention", one per layer. window 0 = none is configured.
+// config.window from layer_types: "full_attention" or "sliding_attention", one per layer. window 0 = none is
+// configured.
 Status apply_layer_types(const Json& types, int64_t window, ModelConfig& config) {
   if (!types.is_array() || static_cast<int64_t>(types.size()) != config.layers) {
     return invalid_argument("layer_types must be a list of num_hidden_layers = " +
@@ -42,7 +43,8 @@ Status apply_layer_types(const Json& types, int64_t window, ModelConfig& config)
   return ok_status();
 }
 
-// Qwen2 and Qwen3: use_sliding_window switches it on; layer_types says where, else the layers from max_window_layers on.
+// Qwen2 and Qwen3: use_sliding_window switches it on; layer_types says where, else the layers from max_window_layers
+// on.
 Status read_qwen_window(const Json& json, ModelConfig& config) {
   ASSIGN_OR_RETURN(const bool use, json_field_or<bool>(json, "use_sliding_window", false));
   int64_t window = 0;
@@ -73,7 +75,8 @@ Status read_mistral_config(const Json& json, ModelConfig& config) {
   RETURN_IF_ERROR(default_kv_heads(json, 8, config));
   ASSIGN_OR_RETURN(const int64_t window, window_length(json, 4096));
   config.window.assign(config.layers, window);
-  // transformers computes one window for all layers of a Mistral, whatever layer_types says: only agreement is accepted.
+  // transformers computes one window for all layers of a Mistral, whatever layer_types says: only agreement is
+  // accepted.
   if (!present(json, "layer_types")) return ok_status();
   RETURN_IF_ERROR(apply_layer_types(json["layer_types"], window, config));
   for (const int64_t layer_window : config.window) {

@@ -27,7 +27,8 @@ std::array<uint16_t, kLevels> make_levels() {
 }
 
 // One SplitMix64 word gives four values; the k-th word depends on the key and k only, so tasks may run anywhere.
-void fill_uniform(const std::array<uint16_t, kLevels>& levels, uint64_t key, int64_t begin, int64_t end, uint16_t* target) {
+void fill_uniform(const std::array<uint16_t, kLevels>& levels, uint64_t key, int64_t begin, int64_t end,
+                  uint16_t* target) {
   for (int64_t i = begin; i < end; i += 4) {
     uint64_t z = key + static_cast<uint64_t>(i / 4 + 1) * 0x9E3779B97F4A7C15u;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;

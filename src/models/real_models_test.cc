@@ -1,5 +1,5 @@
-// Two real small models against the reference C program that they come from (golden_run_c.json beside them, see the README of the
-// data folder). Skipped where the data folder is not there.
+// Two real small models against the reference C program that they come from (golden_run_c.json beside them, see the
+// README of the data folder). Skipped where the data folder is not there.
 #include <gtest/gtest.h>
 
 #include "models/forward_testing.h"

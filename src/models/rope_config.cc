@@ -22,7 +22,7 @@ Result<Json> scaling_object(const Json& json) {
       if (!present(object, layer_type)) continue;
       if (!common.is_null() && common != object[layer_type]) {
         return unsupported(std::string("") + name +
-                           " differs between full_attention and sliding_attention; one RoPE for all layers is computed");
+                           " differs between full_attention and sliding_attention; all layers have one RoPE here");
       }
       common = object[layer_type];
     }

@@ -1,5 +1,5 @@
-// The RoPE part of a config.json, in both dialects: rope_scaling beside rope_theta, or rope_parameters (transformers 5),
-// flat or one object per layer type.
+// The RoPE part of a config.json, in both dialects: rope_scaling beside rope_theta, or rope_parameters (transformers
+// 5), flat or one object per layer type.
 #pragma once
 
 #include "base/status.h"
@@ -8,8 +8,8 @@
 
 namespace umbel {
 
-// Fills config.rope. REQUIRES max_position_embeddings and head_dim. kUnsupported naming a scaling that can't be computed, or
-// layer types whose parameters differ; kInvalidArgument naming a field that is missing or impossible.
+// Fills config.rope. REQUIRES max_position_embeddings and head_dim. kUnsupported naming a scaling that can't be
+// computed, or layer types whose parameters differ; kInvalidArgument naming a field that is missing or impossible.
 Status read_rope_config(const Json& json, ModelConfig& config);
 
 }  // namespace umbel

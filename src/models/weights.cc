@@ -41,7 +41,8 @@ const TensorView* Weights::fetch(const std::string& name, const Shape& shape) {
   } else if (view->shape != shape) {
     problems_.push_back(name + " is " + shape_string(view->shape) + ", config.json asks for " + shape_string(shape));
   } else if (!is_weight_dtype(view->dtype)) {
-    problems_.push_back(name + " is " + std::string(dtype_name(view->dtype)) + ", only f32, bf16 and f16 weights are read");
+    problems_.push_back(name + " is " + std::string(dtype_name(view->dtype)) +
+                        ", only f32, bf16 and f16 weights are read");
   } else {
     storage_.parameters += view->elements();
     return view;
@@ -82,9 +83,11 @@ int32_t Weights::embedding(const std::string& path, int64_t vocab, int64_t dim) 
   return targets_.add(std::move(target));
 }
 
-Weights::Tied Weights::tied_embedding(const std::string& path, const std::string& head_path, int64_t vocab, int64_t dim) {
+Weights::Tied Weights::tied_embedding(const std::string& path, const std::string& head_path, int64_t vocab,
+                                      int64_t dim) {
   const kernels::FrozenMatrix* shared = matrix(path + ".weight", vocab, dim);
-  // Some checkpoints store the head too; tie_word_embeddings says it is the same weight, and as in transformers it decides.
+  // Some checkpoints store the head too; tie_word_embeddings says it is the same weight, and as in transformers it
+  // decides.
   used_.push_back(head_path + ".weight");
   if (source_.differ(path + ".weight", head_path + ".weight")) {
     LOG_WARN("{}: {}.weight is not the embedding, but config.json says tie_word_embeddings: it is left out",

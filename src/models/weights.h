@@ -1,7 +1,7 @@
 // Weights: how a model under construction gets its tensors, from a checkpoint or from a generator, and who owns them.
 //
-// A family asks for every module by its Hugging Face path, the shape it must have, and registers it as a target. Problems are
-// collected, so that one error names all of them. One thread, while the model is built.
+// A family asks for every module by its Hugging Face path, the shape it must have, and registers it as a target.
+// Problems are collected, so that one error names all of them. One thread, while the model is built.
 #pragma once
 
 #include <deque>

@@ -1,4 +1,5 @@
-// Causal self-attention of the Llama family: q, k, v; optional norm per head; RoPE; grouped heads over the paged cache; o.
+// Causal self-attention of the Llama family: q, k, v; optional norm per head; RoPE; grouped heads over the paged cache;
+// o.
 #pragma once
 
 #include "nn/step.h"

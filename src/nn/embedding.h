@@ -5,9 +5,9 @@
 
 namespace umbel {
 
-// y[i] = row tokens[i] of the table of the kEmbedding target: the base's (its own table, or the tied head's packed weight), or
-// the row's adapter's: a table saved whole, plus a low-rank term, or replaced rows. Takes nothing from the arena.
-// REQUIRES every token in [0, vocab).
+// y[i] = row tokens[i] of the table of the kEmbedding target: the base's (its own table, or the tied head's packed
+// weight), or the row's adapter's: a table saved whole, plus a low-rank term, or replaced rows. Takes nothing from the
+// arena. REQUIRES every token in [0, vocab).
 void embedding_forward(const Step& step, int32_t target, MatrixF y);
 
 }  // namespace umbel

@@ -117,7 +117,8 @@ TEST(NormTest, AdaptersOwnGainsPerRowAndPerHead) {
     const MatrixF view(x.f32(), 3, heads * kDim);
     std::vector<std::vector<float>> expected;
     for (int64_t i = 0; i < 3 * heads; ++i) {
-      expected.push_back(normed(x.f32() + i * kDim, kDim, i < heads ? base.targets()[target].vector : gain.f32(), 1e-5));
+      const float* row_gain = i < heads ? base.targets()[target].vector : gain.f32();
+      expected.push_back(normed(x.f32() + i * kDim, kDim, row_gain, 1e-5));
     }
     norm({test.context, base.targets(), rows, {}}, target, 1e-5f, view, view);
     for (int64_t i = 0; i < 3 * heads; ++i) {
@@ -174,7 +175,9 @@ TEST(KvCacheTest, LayersAreApartAndBytesAddUp) {
     EXPECT_EQ(cache.layer(i).dtype, DType::kBF16);
   }
   std::sort(starts.begin(), starts.end());
-  for (size_t i = 1; i < starts.size(); ++i) EXPECT_GE(starts[i] - starts[i - 1], static_cast<std::ptrdiff_t>(layer_bytes));
+  for (size_t i = 1; i < starts.size(); ++i) {
+    EXPECT_GE(starts[i] - starts[i - 1], static_cast<std::ptrdiff_t>(layer_bytes));
+  }
 }
 
 }  // namespace

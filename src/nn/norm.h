@@ -5,8 +5,8 @@
 
 namespace umbel {
 
-// y = x / sqrt(mean(x^2) + epsilon) o gain, gain [dim] of the kNorm target. x and y are [M, dim], or dense [M, heads * dim] when
-// every head of a row is normed alone (Qwen3). They may be the same matrix.
+// y = x / sqrt(mean(x^2) + epsilon) o gain, gain [dim] of the kNorm target. x and y are [M, dim], or dense [M, heads *
+// dim] when every head of a row is normed alone (Qwen3). They may be the same matrix.
 void norm(const Step& step, int32_t target, float epsilon, ConstMatrixF x, MatrixF y);
 
 // Arena bytes that norm takes at most; heads = 1 for a plain norm.

@@ -92,7 +92,8 @@ void Rope::frequencies(int64_t length, std::span<float> inv) const {
     std::copy(inverse_.begin(), inverse_.end(), inv.begin());
     return;
   }
-  const double growth = config_.factor * static_cast<double>(length) / static_cast<double>(original) - (config_.factor - 1);
+  const double longer = static_cast<double>(length) / static_cast<double>(original);
+  const double growth = config_.factor * longer - (config_.factor - 1);
   const double power = static_cast<double>(head_dim_) / static_cast<double>(head_dim_ - 2);
   const float theta = static_cast<float>(config_.theta * std::pow(growth, power));
   for (size_t i = 0; i < inv.size(); ++i) inv[i] = inverse_frequency(theta, static_cast<int64_t>(i), head_dim_);

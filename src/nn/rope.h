@@ -42,8 +42,8 @@ class Rope {
   // head_dim is even.
   Rope(const RopeConfig& config, int64_t head_dim);
 
-  // out[M, head_dim]: per row cos in the first half, sin in the second, times the attention factor: what kernels::rope takes.
-  // lengths: Rows::rope_lengths; read only when the scaling is dynamic. Takes nothing from the arena.
+  // out[M, head_dim]: per row cos in the first half, sin in the second, times the attention factor: what kernels::rope
+  // takes. lengths: Rows::rope_lengths; read only when the scaling is dynamic. Takes nothing from the arena.
   void angles(kernels::Context& context, std::span<const int32_t> positions, std::span<const int32_t> lengths,
               MatrixF out) const;
 
