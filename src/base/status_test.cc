@@ -71,7 +71,7 @@ TEST(Result, HoldsMoveOnlyValues) {
 TEST(ResultDeathTest, AskingAFailureForItsValueIsOurMistake) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH((void)quarter(1).value(), "odd");
-  EXPECT_DEATH(Result<int>{Status()}, "needs a failure");
+  EXPECT_DEATH((void)Result<int>{Status()}, "needs a failure");
 }
 
 TEST(CheckDeathTest, PrintsPlaceConditionAndSentence) {

@@ -156,7 +156,7 @@ Result<AdapterRef> Catalog::add(const std::string& name, const std::string& fold
   }
   update(name, found, Shelf::Origin::kByHand);
   served = shelf_->find(name);
-  if (!served) return Status(Code::kUnavailable, "the adapter library is shutting down");
+  if (!served) return Status(Code::kUnavailable, "adapter \"" + name + "\" was unloaded meanwhile");
   return served;
 }
 

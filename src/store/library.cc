@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <thread>
 
@@ -58,6 +59,7 @@ class FolderLibrary final : public AdapterLibrary {
   SharedTensors shared_;
   const std::shared_ptr<Shelf> shelf_;
   Catalog catalog_;
+  std::atomic<bool> look_failed_ = false;  // said so already
   std::vector<std::thread> loaders_;
   std::unique_ptr<Watcher> watcher_;
 };
@@ -86,9 +88,10 @@ Status FolderLibrary::start() {
 bool FolderLibrary::look(Catalog::Patience patience) {
   if (options_.dir.empty()) return false;
   const Result<bool> pending = catalog_.look(patience);
-  if (pending.ok()) return *pending;
-  LOG_WARN("{}", pending.status().message());
-  return false;
+  const bool failed = !pending.ok();
+  if (failed && !look_failed_.exchange(true)) LOG_WARN("{}; what is known stays", pending.status().message());
+  if (!failed) look_failed_ = false;
+  return !failed && *pending;
 }
 
 Result<std::optional<AdapterHandle>> FolderLibrary::try_pin(const AdapterRef& ref) {

@@ -153,7 +153,7 @@ struct Weather {
 class Storm {
  public:
   Storm(uint64_t seed, Weather& weather) : weather_(weather), random_(mix_key({23, seed})),
-        budget_(500 + random_.next_below(1500)) {
+        budget_(300 + random_.next_below(1000)) {
     shelf_ = std::make_shared<Shelf>(budget_, clock_);
   }
 
@@ -167,7 +167,7 @@ class Storm {
   }
 
  private:
-  static constexpr int kNames = 4;
+  static constexpr int kNames = 6;
   std::string name(uint64_t index) { return std::string(1, static_cast<char>('a' + index)); }
   ModelEntry* pick() { return entries_.empty() ? nullptr : entries_[random_.next_below(entries_.size())].get(); }
   ModelEntry* served(const std::string& name) {
@@ -179,13 +179,13 @@ class Storm {
 
   void one_step() {
     const uint64_t dice = random_.next_below(100);
-    if (dice < 8) put();
-    else if (dice < 12) remove();
-    else if (dice < 15) unload();
-    else if (dice < 50) try_pin();
+    if (dice < 4) put();
+    else if (dice < 5) remove();
+    else if (dice < 6) unload();
+    else if (dice < 46) try_pin();
     else if (dice < 70) release();
     else if (dice < 90) load_one();
-    else if (dice < 95) clock_.advance(kFreshAdapterGrace / 3);
+    else if (dice < 97) clock_.advance(kFreshAdapterGrace / 2);
     else let_go();
   }
 
@@ -193,8 +193,8 @@ class Storm {
     const std::string name = this->name(random_.next_below(kNames));
     if (ModelEntry* old = served(name)) replace(*old);
     auto entry = std::make_unique<ModelEntry>();
-    entry->bytes = 64 + 4 * random_.next_below(200);
-    entry->need = 64 + 4 * random_.next_below(300);
+    entry->bytes = 64 + 4 * random_.next_below(150);
+    entry->need = 64 + 4 * random_.next_below(200);
     entry->load_fails = random_.next_below(8) == 0;
     entry->mark = static_cast<float>(++marks_);
     entry->ref = shelf_->put(facts_of(name, entry->need), Shelf::Origin::kByHand);
@@ -303,6 +303,7 @@ class Storm {
     } else {
       std::shared_ptr<const Adapter> adapter = marked_adapter(entry.bytes, entry.mark);
       entry.alive = adapter;
+      made_.push_back(adapter);
       shelf_->finish_load(ref, std::move(adapter));
       entry.need = entry.bytes;
       entry.exact = true;
@@ -333,8 +334,11 @@ class Storm {
   void compare() {
     size_t resident = 0;
     size_t names = 0;
-    for (auto& entry : entries_) {
+    std::erase_if(entries_, [&](const auto& entry) {
       settle(*entry);
+      return !entry->served && !entry->ref && entry->handles.empty() && !entry->loading;
+    });
+    for (auto& entry : entries_) {
       resident += entry->resident ? entry->bytes : 0;
       names += entry->served || (entry->unloaded && !entry->handles.empty());
       if (!entry->handles.empty()) {
@@ -362,14 +366,12 @@ class Storm {
 
   // Everybody lets go: no adapter may stay alive.
   void finish() {
-    std::vector<std::weak_ptr<const Adapter>> alive;
-    for (auto& entry : entries_) alive.push_back(entry->alive);
     while (const AdapterRef ref = shelf_->poll_load()) shelf_->finish_load(ref, data_loss("the end"));
     entries_.clear();
     shelf_->close();
     (void)shelf_->poll_load();
     EXPECT_EQ(shelf_->resident_bytes(), 0u);
-    for (const auto& adapter : alive) EXPECT_TRUE(adapter.expired());
+    for (const auto& adapter : made_) EXPECT_TRUE(adapter.expired());
     const std::weak_ptr<Shelf> shelf = shelf_;
     shelf_.reset();
     EXPECT_TRUE(shelf.expired());
@@ -382,6 +384,7 @@ class Storm {
   std::shared_ptr<Shelf> shelf_;
   std::vector<std::unique_ptr<ModelEntry>> entries_;
   std::vector<ModelEntry*> queue_;
+  std::vector<std::weak_ptr<const Adapter>> made_;
   std::map<std::string, int64_t> versions_;
   uint64_t uses_ = 0;
   int marks_ = 0;

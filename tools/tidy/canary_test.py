@@ -57,8 +57,11 @@ class Canary(unittest.TestCase):
         self.caught("file-lines", {f"src/base/long{i}_test.cc": "int x;\n" * 130 for i in range(9)}, "median")
         body = "".join(f"  x += {i};\n" for i in range(70))
         self.caught("function-lines", {"src/base/f_test.cc": "int f(int x) {\n" + body + "  return x;\n}\n"}, "line 1: 73 lines")
-        self.caught("parameters", {"src/base/f_test.cc": "int f(int a, int b, int c, int d, int e,\n      std::map<int, int> g) {}\n"},
-                    "6 parameters")
+        six = "int f(int a, int b, int c, int d, int e,\n      std::map<int, int> g) {}\n"
+        nine = six.replace("int a", "int x, int y, int z, int a")
+        self.caught("parameters", {"src/base/f.cc": six}, "6 parameters")
+        self.caught("parameters", {"src/base/f_test.cc": nine}, "9 parameters")
+        self.caught("parameters", {"src/kernels/f.cc": nine}, "9 parameters")
 
     def test_tests_to_code(self):
         self.caught("tests", {"src/base/much.cc": "int x;\n" * 60}, "at least 1 : 2")

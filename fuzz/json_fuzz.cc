@@ -1,0 +1,23 @@
+// parse_json against the library's own parser: the same value, or a refusal where that one refuses too (or for depth or
+// doubled names). What is accepted can be written out again.
+#include "fuzz.h"
+#include "io/json.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace umbel;
+  const std::string_view text = fuzz::text_of(data, size);
+  const Result<Json> ours = parse_json(text, "input");
+  const Json theirs = Json::parse(text, nullptr, false);
+  if (ours.ok()) {
+    CHECK(!theirs.is_discarded() && *ours == theirs, "both parsers read the same");
+    CHECK(parse_json(ours->dump(), "again", JsonKeys::kUnique).ok(), "what was read can be written and read again");
+  } else {
+    fuzz::check_refusal(ours.status());
+    const bool deep = ours.status().message().find("nested deeper") != std::string::npos;
+    CHECK(deep || theirs.is_discarded(), "only depth makes the two parsers differ");
+  }
+  const Result<Json> unique = parse_json(text, "input", JsonKeys::kUnique);
+  CHECK(!unique.ok() || ours.ok(), "unique names only refuse more");
+  CHECK(is_utf8(text) || !ours.ok(), "JSON is UTF-8");
+  return 0;
+}
