@@ -180,10 +180,8 @@ def check_dead(sources):
     for source in sources:
         if not source.path.endswith(".h") or not source.path.startswith("src/"):
             continue
-        stem = source.path[:-2]
-        others = users.get(source.path, set()) - {stem + ".cc", stem + "_test.cc"}
-        if not others:
-            yield Finding("dead", source.path, 1, "no other file includes this header")
+        if not users.get(source.path, set()) - {source.path[:-2] + ".cc"}:
+            yield Finding("dead", source.path, 1, "no other file includes this header, not even a test")
 
 
 def check_code(sources):
