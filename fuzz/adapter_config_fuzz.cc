@@ -31,7 +31,7 @@ struct World {
 void check_paths(const AdapterSpec& spec, const TargetTable& targets) {
   for (const Target& target : targets.targets()) {
     (void)spec.selects(target.path, target.kind).ok();
-    (void)spec.rank_at(target.path).ok();
+    (void)spec.rank_at(target.path, 8).ok();
     (void)spec.alpha_at(target.path, 1.0).ok();
     (void)spec.saves(target.path);
   }

@@ -159,6 +159,8 @@ size_t utf8_length(std::string_view text) {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, std::string_view what, JsonKeys keys) {
+  // The parser takes a zero byte for the end of the text and would not look at what follows.
+  if (text.find('\0') != std::string_view::npos) return invalid_argument(std::string(what) + ": it holds a zero byte");
   Builder builder(keys);
   if (Json::sax_parse(text.begin(), text.end(), &builder)) return builder.take();
   return invalid_argument(std::string(what) + ": " + builder.error());

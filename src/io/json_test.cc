@@ -68,6 +68,7 @@ TEST(Json, ErrorsNameSourceAndPosition) {
     EXPECT_NE(error_of(bad), "") << bad;
   }
   EXPECT_NE(error_of(std::string_view("\"\0\"", 3)), "");
+  EXPECT_NE(error_of(std::string_view("{}\0trailing", 11)), "");
 }
 
 TEST(Json, TextThatIsNotUtf8IsRefusedInAscii) {
