@@ -47,8 +47,12 @@ class Sha256 {
 Status add_file(const Path& path, std::vector<char>& piece, Sha256& digest) {
   const std::string name = path.filename().string();
   std::error_code error;
-  const bool exists = std::filesystem::exists(path, error);
-  if (error) return Status(Code::kUnavailable, "cannot look at " + path.string() + ": " + error.message());
+  // Anything but a regular file counts as absent: opening a named pipe would hang.
+  const std::filesystem::file_status kind = std::filesystem::status(path, error);
+  if (!std::filesystem::status_known(kind)) {
+    return Status(Code::kUnavailable, "cannot look at " + path.string() + ": " + error.message());
+  }
+  const bool exists = std::filesystem::is_regular_file(kind);
   digest.add_u64(name.size());
   digest.add_u64(exists ? 1 : 0);
   digest.add(name.data(), name.size());

@@ -1,6 +1,7 @@
 #include "store/folder.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <thread>
@@ -109,6 +110,15 @@ TEST(Digest, SeesEveryDifference) {
   std::ofstream(dir / "b" / kAdapterTemplateName) << "";
   EXPECT_NE(digest("a"), digest("b"));  // an empty file is not an absent one
   EXPECT_EQ(digest("a").size(), 64u);
+}
+
+TEST(Digest, PipesAndFoldersCountAsAbsent) {
+  const TestFolder dir;
+  const TestFolder other;
+  ASSERT_EQ(mkfifo((dir / "f").c_str(), 0600), 0);
+  std::filesystem::create_directory(dir / "g");
+  EXPECT_EQ(digest_files(std::vector<Path>{dir / "f", dir / "g"}).value(),
+            digest_files(std::vector<Path>{other / "f", other / "g"}).value());
 }
 
 TEST(Digest, LargeFilesAreReadInPieces) {
