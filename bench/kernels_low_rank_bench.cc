@@ -21,7 +21,13 @@ struct Load {
 constexpr Load kLoads[] = {{"decode", 16, 1, 16}, {"decode", 16, 1, 8}, {"decode", 16, 1, 64}, {"decode", 1, 1, 16},
                            {"prefill", 1, 512, 16}, {"prefill", 1, 512, 64}, {"prefill", 1, 512, 1024}, {"mixed", 16, 32, 16}};
 
-void run(benchmark::State& state, BenchMachine& machine, const Load& load, DType dtype, int64_t in, int64_t out) {
+struct Shape {
+  int64_t in;
+  int64_t out;
+};
+
+void run(benchmark::State& state, BenchMachine& machine, const Load& load, DType dtype, const Shape& shape) {
+  const auto [in, out] = shape;
   const int64_t a_bytes = load.rank * in * size_of(dtype), b_bytes = load.rank * out * size_of(dtype);
   const int64_t step_bytes = load.segments * (a_bytes + b_bytes);
   const int64_t steps = load.rows_each == 1 ? std::max<int64_t>(1, (int64_t{128} << 20) / step_bytes) : 1;
@@ -46,16 +52,15 @@ void run(benchmark::State& state, BenchMachine& machine, const Load& load, DType
 }
 
 void register_all(BenchMachine& machine) {
-  constexpr int64_t kShapes[][2] = {{2048, 2048}, {256, 704}, {5632, 2048}};
+  constexpr Shape kShapes[] = {{2048, 2048}, {256, 704}, {5632, 2048}};
   for (const Load& load : kLoads) {
     for (DType dtype : {DType::kF32, DType::kBF16}) {
-      for (const auto& shape : kShapes) {
-        const int64_t in = shape[0], out = shape[1];
+      for (const Shape& shape : kShapes) {
         const std::string name = std::string("low_rank/") + load.name + "/" + std::string(dtype_name(dtype)) + "/" +
                                  std::to_string(load.segments) + "x" + std::to_string(load.rows_each) + "/r" +
-                                 std::to_string(load.rank) + "/" + std::to_string(in) + "to" + std::to_string(out);
-        benchmark::RegisterBenchmark(name.c_str(), [&machine, load, dtype, in, out](benchmark::State& state) {
-          run(state, machine, load, dtype, in, out);
+                                 std::to_string(load.rank) + "/" + std::to_string(shape.in) + "to" + std::to_string(shape.out);
+        benchmark::RegisterBenchmark(name.c_str(), [&machine, load, dtype, shape](benchmark::State& state) {
+          run(state, machine, load, dtype, shape);
         })->Unit(benchmark::kMicrosecond)->MinTime(0.1)->UseRealTime();
       }
     }

@@ -55,7 +55,15 @@ struct World {
   // What the cache holds of a value.
   double stored(float value) const { return shape.dtype == DType::kF32 ? value : to_f32(to_bf16(value)); }
 
-  std::vector<double> expected(int32_t s, const float* q, int32_t head, int32_t begin, int32_t end, float scale) const {
+  // The truth for one query vector: its sequence, head and range of keys.
+  struct Query {
+    int32_t sequence;
+    int32_t head;
+    int32_t begin;
+    int32_t end;
+  };
+  std::vector<double> expected(const Query& query, const float* q, float scale) const {
+    const auto [s, head, begin, end] = query;
     const int32_t kv_head = head / (shape.heads / shape.kv_heads);
     std::vector<double> kd, vd, out(shape.head_dim);
     for (int32_t j = begin; j < end; ++j) {
@@ -113,7 +121,7 @@ void expect_reference(const World& world, Batch& batch, float scale) {
     for (int32_t i = batch.spans[s].row_begin; i < batch.spans[s].row_begin + batch.spans[s].row_count; ++i) {
       for (int32_t head = 0; head < world.shape.heads; ++head) {
         const float* q = batch.queries().row(i) + head * world.shape.head_dim;
-        const auto expected = world.expected(s, q, head, batch.key_begin[i], batch.key_end[i], scale);
+        const auto expected = world.expected({static_cast<int32_t>(s), head, batch.key_begin[i], batch.key_end[i]}, q, scale);
         const float* out = batch.outputs().row(i) + head * world.shape.head_dim;
         for (int32_t d = 0; d < world.shape.head_dim; ++d) {  // values are standard normal: errors in absolute terms
           ASSERT_NEAR(out[d], expected[d], 1e-5) << "row " << i << " head " << head << " d " << d;

@@ -67,7 +67,7 @@ void expect_reference(const Batch& batch) {
         const int64_t at = row * batch.width() + head * dim;
         const int64_t key = (span.row_begin + batch.key_begin[row]) * batch.kv_width() + head / group * dim;
         const ref::Keys<double> keys = {&k[key], &v[key], batch.key_end[row] - batch.key_begin[row], dim, batch.kv_width(), 0.3};
-        ref::attention_vjp(&q[at], keys, &dout[at], &dq[at], &dk[key], &dv[key]);
+        ref::attention_vjp(&q[at], keys, &dout[at], {&dq[at], &dk[key], &dv[key]});
       }
     }
   }

@@ -123,8 +123,8 @@ TEST(Ref, AttentionVjp) {
   const int64_t keys = 9, dim = 6;
   const auto q = normal(random, dim), k = normal(random, keys * dim), v = normal(random, keys * dim), dout = normal(random, dim);
   std::vector<double> dq(dim), dk(k.size(), 0.0), dv(v.size(), 0.0);
-  ref::attention_vjp(q.data(), ref::Keys<double>{k.data(), v.data(), keys, dim, dim, 0.4}, dout.data(), dq.data(), dk.data(),
-                     dv.data());
+  ref::attention_vjp(q.data(), ref::Keys<double>{k.data(), v.data(), keys, dim, dim, 0.4}, dout.data(),
+                     {dq.data(), dk.data(), dv.data()});
   expect_gradients({q, k, v}, [&](const Inputs& in) {
     std::vector<Dual> out(dim);
     ref::attention_forward(in[0].data(), ref::Keys<Dual>{in[1].data(), in[2].data(), keys, dim, dim, 0.4}, out.data());

@@ -65,6 +65,17 @@ constexpr int64_t attention_scratch_floats(int64_t padded) {
   return static_cast<int64_t>(kAttentionQueriesMax) * (2 * padded + 64 + 16 + 16);
 }
 
+// One position of one head, to be stored in its block (layout: above).
+struct KvPosition {
+  const float* k;  // [head_dim]
+  const float* v;
+  int32_t head_dim;
+  int32_t padded;
+  int32_t offset;  // of the position in the block, 0 .. 15
+  void* k_block;   // the head's part of the block
+  void* v_block;
+};
+
 // Backward of the row-wise functions (training). All may work in place where input and output have one shape.
 struct VjpTable {
   // dx (+)= inverse o (g - xhat mean(g o xhat)), g = dy o gain; gain null = ones.
@@ -111,9 +122,8 @@ struct Table {
   void (*expand_f32)(const ExpandTile& tile);
   void (*expand_bf16)(const ExpandTile& tile);
 
-  // One position of one head into its block; offset in [0, 16).
-  void (*kv_write_f32)(const float* k, const float* v, int32_t head_dim, int32_t offset, void* k_block, void* v_block);
-  void (*kv_write_bf16)(const float* k, const float* v, int32_t head_dim, int32_t offset, void* k_block, void* v_block);
+  void (*kv_write_f32)(const KvPosition& position);
+  void (*kv_write_bf16)(const KvPosition& position);
   void (*attention_f32)(const AttentionTile& tile);
   void (*attention_bf16)(const AttentionTile& tile);
 

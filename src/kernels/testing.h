@@ -50,17 +50,6 @@ inline bool same_bits(const float* a, const float* b, int64_t count) {
   return std::memcmp(a, b, static_cast<size_t>(count) * sizeof(float)) == 0;
 }
 
-// The ISAs whose instructions this machine has (AMX leaf code of this room is AVX-512 code).
-inline std::vector<Isa> runnable_isas() {
-  std::vector<Isa> isas = {Isa::kGeneric};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) isas.push_back(Isa::kAvx2);
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq")) {
-    isas.push_back(Isa::kAvx512);
-  }
-  return isas;
-}
-
 // A test that runs once for every ISA of this machine.
 class EveryIsa : public ::testing::TestWithParam<Isa> {};
 
@@ -68,5 +57,5 @@ class EveryIsa : public ::testing::TestWithParam<Isa> {};
 
 // Registers the EveryIsa tests of a suite.
 #define UMBEL_EVERY_ISA(suite)                                                                              \
-  INSTANTIATE_TEST_SUITE_P(Isas, suite, ::testing::ValuesIn(::umbel::kernels::testing::runnable_isas()),            \
-                           [](const auto& info) { return std::string(::umbel::kernels::table_for(info.param).name); })
+  INSTANTIATE_TEST_SUITE_P(Isas, suite, ::testing::ValuesIn(::umbel::kernels::available_isas()),            \
+                           [](const auto& info) { return std::string(::umbel::kernels::isa_name(info.param)); })

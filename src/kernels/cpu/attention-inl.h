@@ -64,12 +64,18 @@ UMBEL_INLINE void score_tile(const AttentionTile& t, const AttentionState& s, co
   }
 }
 
-// Scores of the step's keys [begin, end) and at most some of their neighbours.
+// Keys of the step that a query sees.
+struct Visible {
+  int begin;
+  int end;
+};
+
+// Scores of the keys in `range` and at most some of their neighbours.
 template <typename T, int kQueries>
-UMBEL_INLINE void score_queries(const AttentionTile& t, const AttentionState& s, const T* const* k, int query, int begin,
-                                int end) {
-  int vector = begin / kLanes;
-  const int vector_end = (end + kLanes - 1) / kLanes;
+UMBEL_INLINE void score_queries(const AttentionTile& t, const AttentionState& s, const T* const* k, int query,
+                                Visible range) {
+  int vector = range.begin / kLanes;
+  const int vector_end = (range.end + kLanes - 1) / kLanes;
   if constexpr (kTileVectors > 2) {
     if (vector_end - vector <= 2) {
       score_tile<T, kQueries, 2>(t, s, k, query, vector < kStepVectors - 2 ? vector : kStepVectors - 2);
@@ -111,17 +117,20 @@ UMBEL_INLINE void softmax_step(const AttentionTile& t, const AttentionState& s, 
   }
 }
 
-// Keys of the step that a query sees.
-struct Visible {
-  int begin;
-  int end;
+// Which values of a step are added: the keys of `range`, for every query those in its own[] (the others are not touched:
+// they may hold anything). v: the step's blocks.
+template <typename T>
+struct Values {
+  const T* const* v;
+  const Visible* own;
+  Visible range;
 };
 
-// acc[query..][d.. + kVectors vectors] += sum over the step's keys [range.begin, range.end); kRagged: of those, each query
-// takes only the keys in its own[] (the others are not touched: they may hold anything).
+// acc[query..][d.. + kVectors vectors] += sum over keys; without kRagged every query sees the whole range.
 template <typename T, int kQueries, int kVectors, bool kRagged>
-UMBEL_INLINE void value_tile(const AttentionTile& t, const AttentionState& s, const T* const* v, int query, int d,
-                             Visible range, const Visible* own) {
+UMBEL_INLINE void value_tile(const AttentionTile& t, const AttentionState& s, const Values<T>& values, int query, int d) {
+  const Visible range = values.range;
+  const Visible* own = values.own;
   Vec sum[kQueries][kVectors];
   float* acc = s.acc + query * t.padded + d;
   const float* p = s.scores + query * kStep;
@@ -130,7 +139,7 @@ UMBEL_INLINE void value_tile(const AttentionTile& t, const AttentionState& s, co
   }
   for (int key = range.begin; key < range.end;) {
     const int block_end = (key / kBlock + 1) * kBlock < range.end ? (key / kBlock + 1) * kBlock : range.end;
-    const T* row = v[key / kBlock] + (key % kBlock) * t.padded + d;
+    const T* row = values.v[key / kBlock] + (key % kBlock) * t.padded + d;
     for (; key < block_end; ++key, row += t.padded) {
       Vec vv[kVectors];
       for (int j = 0; j < kVectors; ++j) vv[j] = load(row + j * kLanes);
@@ -147,20 +156,26 @@ UMBEL_INLINE void value_tile(const AttentionTile& t, const AttentionState& s, co
 }
 
 template <typename T, int kQueries, bool kRagged>
-UMBEL_INLINE void value_queries(const AttentionTile& t, const AttentionState& s, const T* const* v, int query,
-                                Visible range, const Visible* own) {
-  if (range.begin >= range.end) return;
+UMBEL_INLINE void value_queries(const AttentionTile& t, const AttentionState& s, const Values<T>& values, int query) {
+  if (values.range.begin >= values.range.end) return;
   int d = 0;
   if constexpr (kQueries == 1) {  // alone: more columns at once, for more independent chains
     for (; d + 2 * kTileVectors * kLanes <= t.padded; d += 2 * kTileVectors * kLanes) {
-      value_tile<T, 1, 2 * kTileVectors, kRagged>(t, s, v, query, d, range, own);
+      value_tile<T, 1, 2 * kTileVectors, kRagged>(t, s, values, query, d);
     }
   }
   for (; d + kTileVectors * kLanes <= t.padded; d += kTileVectors * kLanes) {
-    value_tile<T, kQueries, kTileVectors, kRagged>(t, s, v, query, d, range, own);
+    value_tile<T, kQueries, kTileVectors, kRagged>(t, s, values, query, d);
   }
-  for (; d + kLanes <= t.padded; d += kLanes) value_tile<T, kQueries, 1, kRagged>(t, s, v, query, d, range, own);
+  for (; d + kLanes <= t.padded; d += kLanes) value_tile<T, kQueries, 1, kRagged>(t, s, values, query, d);
 }
+
+// Where the blocks of a step lie. Blocks that nobody in the tile sees need not exist: a neighbour stands in, unused.
+template <typename T>
+struct StepBlocks {
+  const T* k[kStepBlocks];
+  const T* v[kStepBlocks];
+};
 
 // What a query sees of the step that starts at key `step`; begin >= end where that is nothing.
 UMBEL_INLINE Visible visible(const AttentionTile& t, int query, int step) {
@@ -171,8 +186,8 @@ UMBEL_INLINE Visible visible(const AttentionTile& t, int query, int step) {
 
 // One step for kQueries queries: the keys that all of them see without questions, those before and after with.
 template <typename T, int kQueries>
-UMBEL_INLINE void attention_step(const AttentionTile& t, const AttentionState& s, const T* const* k, const T* const* v,
-                                 int query, int step) {
+UMBEL_INLINE void attention_step(const AttentionTile& t, const AttentionState& s, const StepBlocks<T>& blocks, int query,
+                                 int step) {
   Visible own[kQueries];
   Visible all = {kStep, 0};
   Visible common = {0, kStep};
@@ -185,17 +200,17 @@ UMBEL_INLINE void attention_step(const AttentionTile& t, const AttentionState& s
     if (own[i].end > all.end) all.end = own[i].end;
   }
   if (all.begin >= all.end) return;
-  score_queries<T, kQueries>(t, s, k, query, all.begin, all.end);
+  score_queries<T, kQueries>(t, s, blocks.k, query, all);
   for (int i = 0; i < kQueries; ++i) {
     if (own[i].begin < own[i].end) softmax_step(t, s, query + i, own[i].begin, own[i].end);
   }
   if (kQueries == 1 || common.begin >= common.end) {
-    value_queries<T, kQueries, (kQueries > 1)>(t, s, v, query, all, own);
+    value_queries<T, kQueries, (kQueries > 1)>(t, s, {blocks.v, own, all}, query);
     return;
   }
-  value_queries<T, kQueries, true>(t, s, v, query, {all.begin, common.begin}, own);
-  value_queries<T, kQueries, false>(t, s, v, query, common, own);
-  value_queries<T, kQueries, true>(t, s, v, query, {common.end, all.end}, own);
+  value_queries<T, kQueries, true>(t, s, {blocks.v, own, {all.begin, common.begin}}, query);
+  value_queries<T, kQueries, false>(t, s, {blocks.v, own, common}, query);
+  value_queries<T, kQueries, true>(t, s, {blocks.v, own, {common.end, all.end}}, query);
 }
 
 UMBEL_INLINE void attention_begin(const AttentionTile& t, const AttentionState& s) {
@@ -219,12 +234,6 @@ UMBEL_INLINE void attention_end(const AttentionTile& t, const AttentionState& s)
   }
 }
 
-// Where the blocks of a step lie. Blocks that nobody in the tile sees need not exist: a neighbour stands in, unused.
-template <typename T>
-struct StepBlocks {
-  const T* k[kStepBlocks];
-  const T* v[kStepBlocks];
-};
 template <typename T>
 UMBEL_INLINE StepBlocks<T> step_blocks(const AttentionTile& t, int step, int block_first, int block_last) {
   StepBlocks<T> result;
@@ -274,36 +283,36 @@ static void attention(const AttentionTile& t) {
     }
     int query = 0;
     for (; query + kQueryTile <= t.count; query += kQueryTile) {
-      attention_step<T, kQueryTile>(t, s, now.k, now.v, query, step);
+      attention_step<T, kQueryTile>(t, s, now, query, step);
     }
     switch (t.count - query) {
-      case 1: attention_step<T, 1>(t, s, now.k, now.v, query, step); break;
-      case 2: attention_step<T, 2>(t, s, now.k, now.v, query, step); break;
-      case 3: attention_step<T, 3>(t, s, now.k, now.v, query, step); break;
-      case 4: attention_step<T, 4>(t, s, now.k, now.v, query, step); break;
-      case 5: attention_step<T, 5>(t, s, now.k, now.v, query, step); break;
+      case 1: attention_step<T, 1>(t, s, now, query, step); break;
+      case 2: attention_step<T, 2>(t, s, now, query, step); break;
+      case 3: attention_step<T, 3>(t, s, now, query, step); break;
+      case 4: attention_step<T, 4>(t, s, now, query, step); break;
+      case 5: attention_step<T, 5>(t, s, now, query, step); break;
       default: break;
     }
   }
   attention_end(t, s);
 }
 
-static void kv_write_f32(const float* k, const float* v, int32_t head_dim, int32_t offset, void* k_block, void* v_block) {
-  float* k_out = static_cast<float*>(k_block) + offset;
-  float* v_out = static_cast<float*>(v_block) + offset * ((head_dim + kBlock - 1) / kBlock * kBlock);
-  for (int d = 0; d < head_dim; ++d) k_out[d * kBlock] = k[d];
-  scale_row(v, nullptr, v_out, head_dim);
+static void kv_write_f32(const KvPosition& position) {
+  float* k = static_cast<float*>(position.k_block) + position.offset;
+  float* v = static_cast<float*>(position.v_block) + position.offset * position.padded;
+  for (int d = 0; d < position.head_dim; ++d) k[d * kBlock] = position.k[d];
+  scale_row(position.v, nullptr, v, position.head_dim);
 }
 
-static void kv_write_bf16(const float* k, const float* v, int32_t head_dim, int32_t offset, void* k_block, void* v_block) {
-  uint16_t* k_out = static_cast<uint16_t*>(k_block) + offset;
-  uint16_t* v_out = static_cast<uint16_t*>(v_block) + offset * ((head_dim + kBlock - 1) / kBlock * kBlock);
-  for_vectors(head_dim, [&](int64_t d, int n) {
+static void kv_write_bf16(const KvPosition& position) {
+  uint16_t* k = static_cast<uint16_t*>(position.k_block) + position.offset;
+  uint16_t* v = static_cast<uint16_t*>(position.v_block) + position.offset * position.padded;
+  for_vectors(position.head_dim, [&](int64_t d, int n) {
     uint16_t rounded[kLanes];
-    store_bf16(rounded, load_lanes(k + d, n));
-    for (int j = 0; j < n; ++j) k_out[(d + j) * kBlock] = rounded[j];
+    store_bf16(rounded, load_lanes(position.k + d, n));
+    for (int j = 0; j < n; ++j) k[(d + j) * kBlock] = rounded[j];
   });
-  narrow_bf16_row(v, v_out, head_dim);
+  narrow_bf16_row(position.v, v, position.head_dim);
 }
 
 }  // namespace umbel::kernels::UMBEL_TARGET

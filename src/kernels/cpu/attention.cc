@@ -87,8 +87,13 @@ void kv_write(Context& context, ConstMatrixF k, ConstMatrixF v, std::span<const 
       const int64_t block = slots[i] / kKvBlockSize;
       for (int32_t head = 0; head < layer.kv_heads; ++head) {
         const int64_t offset = (block * layer.kv_heads + head) * head_elements * bytes;
-        write(k.row(i) + head * layer.head_dim, v.row(i) + head * layer.head_dim, layer.head_dim,
-              slots[i] % kKvBlockSize, static_cast<char*>(layer.k) + offset, static_cast<char*>(layer.v) + offset);
+        write({.k = k.row(i) + head * layer.head_dim,
+               .v = v.row(i) + head * layer.head_dim,
+               .head_dim = layer.head_dim,
+               .padded = static_cast<int32_t>(padded(layer.head_dim)),
+               .offset = slots[i] % kKvBlockSize,
+               .k_block = static_cast<char*>(layer.k) + offset,
+               .v_block = static_cast<char*>(layer.v) + offset});
       }
     }
   });

@@ -47,9 +47,20 @@ void attention_forward(const T* q, const Keys<T>& keys, T* out) {
   }
 }
 
-// dq =, dk +=, dv += (several queries share a key). ds_j = p_j (dout . v_j - dout . out).
+// q =, k += and v += (several queries share a key).
 template <typename T>
-void attention_vjp(const T* q, const Keys<T>& keys, const T* dout, T* dq, T* dk, T* dv) {
+struct AttentionGradient {
+  T* q;
+  T* k;
+  T* v;
+};
+
+// ds_j = p_j (dout . v_j - dout . out).
+template <typename T>
+void attention_vjp(const T* q, const Keys<T>& keys, const T* dout, const AttentionGradient<T>& gradient) {
+  T* dq = gradient.q;
+  T* dk = gradient.k;
+  T* dv = gradient.v;
   const std::vector<T> p = attention_weights(q, keys);
   std::vector<T> dp(keys.count, T(0));
   T mean = T(0);
