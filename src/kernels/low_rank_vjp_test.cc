@@ -17,20 +17,27 @@ UMBEL_EVERY_ISA(LowRankVjp);
 // A trainable term (f32) with its gradients.
 struct Job {
   Job(Random& random, int64_t in, int64_t out, int32_t rank)
-      : rank(rank), a(normal(random, rank * in)), b(normal(random, rank * out)), u(normal(random, out)),
+      : in(in), out(out), rank(rank), a(normal(random, rank * in)), b(normal(random, rank * out)), u(normal(random, out)),
         v(normal(random, rank)), da(normal(random, rank * in)), db(normal(random, rank * out)), du(normal(random, out)),
         dv(normal(random, rank)) {}
-  LowRankSegment segment(int32_t row_begin, int32_t rows, int64_t h_offset, int64_t in, int64_t out, bool scaled) {
+  LowRankSegment segment(int32_t row_begin, int32_t rows, int64_t h_offset, bool scaled) {
     return {row_begin, rows, rank, DType::kF32, a.data(), b.data(), in, out, scaled ? u.data() : nullptr,
             scaled ? v.data() : nullptr, 0.7f, h_offset};
   }
+  int64_t in, out;
   int32_t rank;
   std::vector<float> a, b, u, v, da, db, du, dv;
 };
 
 // All of the backward as a trainer calls it.
+struct Matrices {
+  ConstMatrixF x;
+  ConstMatrixF dy;
+  MatrixF dx;
+};
 void backward(Context& context, std::span<const LowRankSegment> segments, std::span<const LowRankGradient> gradients,
-              ConstMatrixF x, ConstMatrixF dy, MatrixF dx) {
+              const Matrices& matrices) {
+  const auto [x, dy, dx] = matrices;
   int64_t floats = 0;
   for (const LowRankSegment& segment : segments) floats += static_cast<int64_t>(segment.row_count) * segment.rank;
   std::vector<float> h(floats), dh(floats, NAN);
@@ -54,7 +61,7 @@ TEST_P(LowRankVjp, AgreesWithTheReference) {
     for (int s = 0; s < 4; ++s) {
       const bool scaled = s % 2 == 1;
       const int32_t count = s == 2 ? 0 : 1 + random.next_below(60);
-      segments.push_back(jobs[s].segment(rows, count, offset, in, out, scaled));
+      segments.push_back(jobs[s].segment(rows, count, offset, scaled));
       gradients.push_back({jobs[s].da.data(), jobs[s].db.data(), scaled ? jobs[s].du.data() : nullptr,
                            scaled ? jobs[s].dv.data() : nullptr});
       rows += count;
@@ -79,7 +86,7 @@ TEST_P(LowRankVjp, AgreesWithTheReference) {
       }
       for (const auto& gradient : {da, db, du, dv}) expected.push_back(gradient);
     }
-    backward(bench.context, segments, gradients, {x.data(), rows, in}, {dy.data(), rows, out}, {dx.data(), rows, in});
+    backward(bench.context, segments, gradients, {{x.data(), rows, in}, {dy.data(), rows, out}, {dx.data(), rows, in}});
     EXPECT_LT(difference(dx, expected_dx), 5e-6);
     for (int s = 0; s < 4; ++s) {
       EXPECT_LT(difference(jobs[s].da, expected[4 * s]), 5e-6);
@@ -109,15 +116,15 @@ TEST_P(LowRankVjp, AJobDoesNotDependOnTheCrowd) {
       int64_t offset = 0;
       int32_t row = 0;
       for (int s = alone ? 1 : 0; s < (alone ? 2 : 3); ++s) {
-        segments.push_back(jobs[s].segment(row, counts[s], offset, in, out, true));
+        segments.push_back(jobs[s].segment(row, counts[s], offset, true));
         gradients.push_back({jobs[s].da.data(), jobs[s].db.data(), jobs[s].du.data(), jobs[s].dv.data()});
         row += counts[s];
         offset += counts[s] * jobs[s].rank;
       }
       const int64_t first = alone ? counts[0] : 0;
       std::vector<float> dx(row * in, 0.0f);
-      backward(bench.context, segments, gradients, {&x[first * in], row, in}, {&dy[first * out], row, out},
-               {dx.data(), row, in});
+      backward(bench.context, segments, gradients,
+               {{&x[first * in], row, in}, {&dy[first * out], row, out}, {dx.data(), row, in}});
       const auto begin = dx.begin() + (alone ? 0 : counts[0] * in);
       std::vector<float> all(begin, begin + counts[1] * in);
       for (const auto* part : {&jobs[1].da, &jobs[1].db, &jobs[1].du, &jobs[1].dv}) {

@@ -76,14 +76,34 @@ struct KvPosition {
   void* v_block;
 };
 
+// Inputs of one row's backward, and a block of numbers to be transposed.
+struct RmsNormRow {
+  const float* x;
+  const float* gain;  // null = ones
+  float epsilon;
+  int64_t count;
+};
+struct SwigluRow {
+  const float* gate;
+  const float* up;
+  const float* dy;
+  int64_t count;
+};
+struct Block {
+  const float* x;
+  int64_t stride;
+  int64_t rows;
+  int64_t cols;
+};
+
 // Backward of the row-wise functions (training). All may work in place where input and output have one shape.
 struct VjpTable {
-  // dx (+)= inverse o (g - xhat mean(g o xhat)), g = dy o gain; gain null = ones.
-  void (*rms_norm)(const float* x, const float* gain, float epsilon, const float* dy, float* dx, int64_t count);
-  void (*rms_norm_add)(const float* x, const float* gain, float epsilon, const float* dy, float* dx, int64_t count);
+  // dx (+)= inverse o (g - xhat mean(g o xhat)), g = dy o gain.
+  void (*rms_norm)(const RmsNormRow& row, const float* dy, float* dx);
+  void (*rms_norm_add)(const RmsNormRow& row, const float* dy, float* dx);
   // 1 / sqrt(mean(x^2) + epsilon).
   float (*rms_inverse)(const float* x, float epsilon, int64_t count);
-  void (*swiglu)(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t count);
+  void (*swiglu)(const SwigluRow& row, float* dgate, float* dup);
   void (*rope)(const float* angles, int64_t heads, int64_t head_dim, float* dx);
   // y += scale * a o b.
   void (*product_add)(const float* a, const float* b, float scale, float* y, int64_t count);
@@ -91,8 +111,8 @@ struct VjpTable {
   void (*weighted_exp)(const float* x, float shift, float weight, float* y, int64_t count);
   // y = p o (dp - p . dp): from the gradient of softmax weights to that of their scores.
   void (*softmax_scores)(const float* p, const float* dp, float* y, int64_t count);
-  // y[j, i] = x[i, j] for i < rows, j < cols; y has rows of `rows` elements, y_stride apart.
-  void (*transpose)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
+  // y[j, i] = x[i, j]; y has `cols` rows of `rows` elements, y_stride apart.
+  void (*transpose)(const Block& block, float* y, int64_t y_stride);
 };
 
 struct Table {

@@ -42,22 +42,26 @@ struct Buffers {
   float *k_t, *v_t, *p, *ds, *p_t, *ds_t;
 };
 
-// One head's rows [row, row + count) of a span, and the keys [key, key + keys) of the span that any of them sees.
+// One head's rows [row, row + count) of a span, and the keys [key, key + keys) of the span that any of them sees; key_row is
+// the row of the first of them.
 struct Tile {
+  int64_t head;
   int64_t row;
   int64_t count;
   int64_t key;
   int64_t keys;
+  int64_t key_row;
 };
 
-Tile make_tile(const Job& job, int64_t row, int64_t count) {
+Tile make_tile(const Job& job, const AttentionSpan& span, int64_t head, int64_t row) {
+  const int64_t count = std::min<int64_t>(kTileRows, span.row_begin + span.row_count - row);
   int32_t first = job.rows.key_begin[row];
   int32_t last = job.rows.key_end[row];
   for (int64_t i = row + 1; i < row + count; ++i) {
     first = std::min(first, job.rows.key_begin[i]);
     last = std::max(last, job.rows.key_end[i]);
   }
-  return {row, count, first, last - first};
+  return {head, row, count, first, last - first, span.row_begin + first};
 }
 
 // y = scale h b; zero first, so y may hold anything.
@@ -67,8 +71,9 @@ void product(const Table& table, ExpandTile tile) {
 }
 
 // buffers.p = softmax weights, buffers.ds = gradient of the scores; zero where a row does not look.
-void weights_and_scores(const Job& job, const Buffers& buffers, const Tile& tile, int64_t head) {
+void weights_and_scores(const Job& job, const Buffers& buffers, const Tile& tile) {
   const int64_t dim = job.inputs.head_dim;
+  const int64_t head = tile.head;
   ExpandTile scores = {.h = job.inputs.q.row(tile.row) + head * dim, .h_stride = job.inputs.q.stride, .rows = tile.count,
                        .rank = dim, .b = buffers.k_t + tile.key, .b_stride = buffers.stride, .cols = tile.keys,
                        .u = nullptr, .scale = job.options.scale, .y = buffers.p, .y_stride = buffers.stride};
@@ -96,13 +101,14 @@ void weights_and_scores(const Job& job, const Buffers& buffers, const Tile& tile
   }
 }
 
-void tile_vjp(const Job& job, const Buffers& buffers, const Tile& tile, int64_t head, int64_t kv_head,
-              int64_t span_begin) {
+void tile_vjp(const Job& job, const Buffers& buffers, const Tile& tile) {
   const int64_t dim = job.inputs.head_dim;
-  weights_and_scores(job, buffers, tile, head);
-  job.table.vjp.transpose(buffers.p, buffers.stride, tile.count, tile.keys, buffers.p_t, kTileRows);
-  job.table.vjp.transpose(buffers.ds, buffers.stride, tile.count, tile.keys, buffers.ds_t, kTileRows);
-  const int64_t key_row = span_begin + tile.key;
+  const int64_t head = tile.head;
+  const int64_t kv_head = head / (job.options.heads / job.inputs.kv_heads);
+  const int64_t key_row = tile.key_row;
+  weights_and_scores(job, buffers, tile);
+  job.table.vjp.transpose({buffers.p, buffers.stride, tile.count, tile.keys}, buffers.p_t, kTileRows);
+  job.table.vjp.transpose({buffers.ds, buffers.stride, tile.count, tile.keys}, buffers.ds_t, kTileRows);
   product(job.table, {.h = buffers.ds, .h_stride = buffers.stride, .rows = tile.count, .rank = tile.keys,
                       .b = job.inputs.k.row(key_row) + kv_head * dim, .b_stride = job.inputs.k.stride, .cols = dim,
                       .u = nullptr, .scale = job.options.scale, .y = job.gradients.q.row(tile.row) + head * dim,
@@ -126,15 +132,14 @@ void span_task(const Job& job, const AttentionSpan& span, int64_t kv_head, float
     std::fill_n(job.gradients.v.row(i) + kv_head * dim, dim, 0.0f);
   }
   const auto transpose = [&](ConstMatrixF rows, float* target) {
-    job.table.vjp.transpose(rows.row(span.row_begin) + kv_head * dim, rows.stride, span.row_count, dim, target,
+    job.table.vjp.transpose({rows.row(span.row_begin) + kv_head * dim, rows.stride, span.row_count, dim}, target,
                             buffers.stride);
   };
   transpose(job.inputs.k, buffers.k_t);
   transpose(job.inputs.v, buffers.v_t);
   for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
     for (int64_t i = 0; i < span.row_count; i += kTileRows) {
-      const Tile tile = make_tile(job, span.row_begin + i, std::min(kTileRows, span.row_count - i));
-      tile_vjp(job, buffers, tile, head, kv_head, span.row_begin);
+      tile_vjp(job, buffers, make_tile(job, span, head, span.row_begin + i));
     }
   }
 }

@@ -168,7 +168,7 @@ void segmented_low_rank_vjp_parameters(Context& context, std::span<const LowRank
                         .u = nullptr, .scale = 1.0f, .y = y, .y_stride = b.cols};
     };
     const auto transpose = [&](const float* rows, std::span<float> target) {
-      context.table.vjp.transpose(rows + segment.h_offset, segment.rank, segment.row_count, segment.rank,
+      context.table.vjp.transpose({rows + segment.h_offset, segment.rank, segment.row_count, segment.rank},
                                   target.data() + segment.h_offset, segment.row_count);
     };
     if (gradients[s].b_t != nullptr) {

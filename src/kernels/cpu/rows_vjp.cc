@@ -27,7 +27,7 @@ void rms_norm_vjp(Context& context, ConstMatrixF x, PerRow gain, float epsilon, 
   CHECK(x.rows == dy.rows && x.cols == dy.cols && dx.rows == x.rows && dx.cols == x.cols, "rms_norm_vjp: shapes differ");
   const auto leaf = write == Write::kAdd ? context.table.vjp.rms_norm_add : context.table.vjp.rms_norm;
   for_rows(context, x.rows, 3 * x.cols, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) leaf(x.row(i), gain[i], epsilon, dy.row(i), dx.row(i), x.cols);
+    for (int64_t i = begin; i < end; ++i) leaf({x.row(i), gain[i], epsilon, x.cols}, dy.row(i), dx.row(i));
   });
 }
 
@@ -36,7 +36,7 @@ void swiglu_vjp(Context& context, ConstMatrixF gate, ConstMatrixF up, ConstMatri
         "swiglu_vjp: shapes differ");
   for_rows(context, dy.rows, kExpCost * dy.cols, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      context.table.vjp.swiglu(gate.row(i), up.row(i), dy.row(i), dgate.row(i), dup.row(i), dy.cols);
+      context.table.vjp.swiglu({gate.row(i), up.row(i), dy.row(i), dy.cols}, dgate.row(i), dup.row(i));
     }
   });
 }
@@ -96,7 +96,7 @@ void matmul_vjp_w(Context& context, ConstMatrixF dy, ConstMatrixF x, MatrixF dw)
   Arena::Mark mark(context.scratch);
   const std::span<float> dy_t = context.scratch.take<float>(dy.rows * dy.cols);
   for_cols(context, dy.cols, [&](int64_t col, int64_t count) {
-    context.table.vjp.transpose(dy.data + col, dy.stride, dy.rows, count, dy_t.data() + col * dy.rows, dy.rows);
+    context.table.vjp.transpose({dy.data + col, dy.stride, dy.rows, count}, dy_t.data() + col * dy.rows, dy.rows);
   });
   const ExpandTile product = {.h = dy_t.data(), .h_stride = dy.rows, .rows = dy.cols, .rank = dy.rows, .b = x.data,
                               .b_stride = x.stride, .cols = x.cols, .u = nullptr, .scale = 1.0f, .y = dw.data,

@@ -2,24 +2,25 @@
 namespace umbel::kernels::UMBEL_TARGET {
 
 template <bool kAdd>
-static void rms_norm_vjp_row(const float* x, const float* gain, float epsilon, const float* dy, float* dx, int64_t count) {
-  const float n = static_cast<float>(count);
-  const Vec inverse = div(set1(1.0f), sqrt(set1(dot(x, x, count) / n + epsilon)));
+static void rms_norm_vjp_row(const RmsNormRow& row, const float* dy, float* dx) {
+  const float* x = row.x;
+  const float n = static_cast<float>(row.count);
+  const Vec inverse = div(set1(1.0f), sqrt(set1(dot(x, x, row.count) / n + row.epsilon)));
+  const auto scaled = [&](int64_t i, int lanes) {
+    const Vec g = load_lanes(dy + i, lanes);
+    return row.gain == nullptr ? g : mul(g, load_lanes(row.gain + i, lanes));
+  };
   Vec sum[2] = {zero(), zero()};
   int which = 0;
-  for_vectors(count, [&](int64_t i, int lanes) {
-    Vec g = load_lanes(dy + i, lanes);
-    if (gain != nullptr) g = mul(g, load_lanes(gain + i, lanes));
-    sum[which] = fma(g, load_lanes(x + i, lanes), sum[which]);
+  for_vectors(row.count, [&](int64_t i, int lanes) {
+    sum[which] = fma(scaled(i, lanes), load_lanes(x + i, lanes), sum[which]);
     which ^= 1;
   });
   // dx = inverse g - x inverse^3 mean(g o x)
   const Vec mean = set1(reduce_add(add(sum[0], sum[1])) / n);
   const Vec slope = mul(mul(mul(inverse, inverse), inverse), mean);
-  for_vectors(count, [&](int64_t i, int lanes) {
-    Vec g = load_lanes(dy + i, lanes);
-    if (gain != nullptr) g = mul(g, load_lanes(gain + i, lanes));
-    Vec d = fnma(slope, load_lanes(x + i, lanes), mul(g, inverse));
+  for_vectors(row.count, [&](int64_t i, int lanes) {
+    Vec d = fnma(slope, load_lanes(x + i, lanes), mul(scaled(i, lanes), inverse));
     if (kAdd) d = add(load_lanes(dx + i, lanes), d);
     store_lanes(dx + i, d, lanes);
   });
@@ -31,12 +32,12 @@ static float rms_inverse_row(const float* x, float epsilon, int64_t count) {
   return result[0];
 }
 
-static void swiglu_vjp_row(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t count) {
-  for_vectors(count, [&](int64_t i, int n) {
+static void swiglu_vjp_row(const SwigluRow& row, float* dgate, float* dup) {
+  for_vectors(row.count, [&](int64_t i, int n) {
     const Vec one = set1(1.0f);
-    const Vec z = load_lanes(gate + i, n);
-    const Vec u = load_lanes(up + i, n);
-    const Vec g = load_lanes(dy + i, n);
+    const Vec z = load_lanes(row.gate + i, n);
+    const Vec u = load_lanes(row.up + i, n);
+    const Vec g = load_lanes(row.dy + i, n);
     const Vec sigmoid = div(one, add(one, exp(sub(zero(), z))));
     const Vec slope = mul(sigmoid, fma(z, sub(one, sigmoid), one));
     store_lanes(dup + i, mul(g, mul(z, sigmoid)), n);
@@ -77,12 +78,12 @@ static void softmax_scores_row(const float* p, const float* dp, float* y, int64_
   });
 }
 
-static void transpose_rows(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride) {
+static void transpose_rows(const Block& block, float* y, int64_t y_stride) {
   constexpr int64_t kTile = 16;  // both sides of a tile stay in the first cache
-  for (int64_t i0 = 0; i0 < rows; i0 += kTile) {
-    const int64_t i1 = i0 + kTile < rows ? i0 + kTile : rows;
-    for (int64_t j = 0; j < cols; ++j) {
-      for (int64_t i = i0; i < i1; ++i) y[j * y_stride + i] = x[i * x_stride + j];
+  for (int64_t i0 = 0; i0 < block.rows; i0 += kTile) {
+    const int64_t i1 = i0 + kTile < block.rows ? i0 + kTile : block.rows;
+    for (int64_t j = 0; j < block.cols; ++j) {
+      for (int64_t i = i0; i < i1; ++i) y[j * y_stride + i] = block.x[i * block.stride + j];
     }
   }
 }
