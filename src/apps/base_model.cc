@@ -8,8 +8,8 @@
 
 namespace umbel::apps {
 
-void ModelFlags::declare(CLI::App& verb) {
-  verb.add_option("MODEL", model, "Hugging Face folder of the base model, or \"seedling\"")->capture_default_str();
+void ModelFlags::declare(CLI::App& verb, const std::string& option) {
+  verb.add_option(option, model, "Hugging Face folder of the base model, or \"seedling\"")->capture_default_str();
   verb.add_option("--dtype", dtype, "how weights are stored: auto (as in the checkpoint), f32, bf16, f16")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();

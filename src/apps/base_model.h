@@ -24,7 +24,8 @@ struct ModelFlags {
   int threads = 0;  // 0 = all CPUs this process may use
   std::string log_level = "warn";
 
-  void declare(CLI::App& verb);
+  // option: how the model is named on the command line (a positional name, or "--base").
+  void declare(CLI::App& verb, const std::string& option = "MODEL");
 };
 
 struct BaseModel {

@@ -20,7 +20,15 @@ struct Layer {
   Mlp mlp;
 };
 
-class Llama final : public Model {
+// What one layer keeps for its mirror; views into the pass's memory.
+struct LayerSaved {
+  MatrixF input;   // [M, hidden] residual stream before the layer
+  MatrixF middle;  // [M, hidden] after attention
+  AttentionSaved attention;
+  MlpSaved mlp;
+};
+
+class Llama final : public Model, public Training {
  public:
   Llama(const ModelConfig& config, Weights& weights);
 
@@ -28,10 +36,23 @@ class Llama final : public Model {
   void forward(kernels::Context& context, const Rows& rows, const KvCache& kv, MatrixF logits) const override;
   size_t scratch_bytes(int64_t rows, int64_t logit_rows, int64_t rank_max) const override;
 
+  Result<const Training*> training() const override;
+  size_t saved_floats(int64_t rows) const override;
+  void forward_saving(kernels::Context& context, const TrainPass& pass, MatrixF x) const override;
+  void backward(kernels::Context& context, const TrainPass& pass, MatrixF dx) const override;
+  size_t scratch_bytes(const BackwardShape& shape) const override;
+  const Head& head() const override { return head_; }
+
  private:
   Layer make_layer(Weights& weights, int64_t index) const;
   // x += f(norm(x)), twice.
   void layer_forward(const Step& step, const Layer& layer, const kernels::KvLayer& cache, MatrixF x) const;
+  // The same, keeping what layer_backward needs, and its mirror.
+  void layer_forward_saving(const Step& step, const Layer& layer, const kernels::KvLayer& cache, const LayerSaved& saved,
+                            MatrixF x) const;
+  void layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const;
+  LayerSaved saved_of(std::span<float> saved, size_t layer, int64_t rows) const;
+  int64_t saved_floats_per_row() const;
 
   float epsilon_;
   int32_t embedding_ = -1;
@@ -132,6 +153,106 @@ size_t Llama::scratch_bytes(int64_t rows, int64_t logit_rows, int64_t rank_max) 
   }
   inner += ScratchSum().add(rows * hidden).add(rows * hidden).bytes();
   return held + std::max(inner, head_scratch_bytes(targets_, head_, logit_rows, rank_max));
+}
+
+// ---- training: forward that keeps, and under it its mirror ----------------------------------------------------------
+
+Result<const Training*> Llama::training() const {
+  if (config_.qk_norm) return unsupported("training of " + config_.model_type + " models (norms per head) is not built yet");
+  if (config_.rope.type == RopeType::kDynamic) return unsupported("training with dynamic RoPE scaling is not built yet");
+  return static_cast<const Training*>(this);
+}
+
+int64_t Llama::saved_floats_per_row() const {
+  const ModelConfig& c = config_;
+  return 2 * c.hidden_size + 2 * c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim + 2 * c.intermediate_size;
+}
+
+size_t Llama::saved_floats(int64_t rows) const {
+  return static_cast<size_t>(rows * saved_floats_per_row()) * layers_.size();
+}
+
+LayerSaved Llama::saved_of(std::span<float> saved, size_t layer, int64_t rows) const {
+  float* at = saved.data() + static_cast<size_t>(rows * saved_floats_per_row()) * layer;
+  const auto next = [&](int64_t cols) {
+    const MatrixF matrix(at, rows, cols);
+    at += rows * cols;
+    return matrix;
+  };
+  const int64_t width = config_.heads * config_.head_dim;
+  const int64_t kv_width = config_.kv_heads * config_.head_dim;
+  LayerSaved s;
+  s.input = next(config_.hidden_size);
+  s.middle = next(config_.hidden_size);
+  s.attention = {.q = next(width), .k = next(kv_width), .v = next(kv_width), .mixed = next(width)};
+  s.mlp = {.gate = next(config_.intermediate_size), .up = next(config_.intermediate_size)};
+  return s;
+}
+
+void Llama::forward_saving(kernels::Context& context, const TrainPass& pass, MatrixF x) const {
+  const Arena::Mark mark(context.scratch);
+  const MatrixF angles = take_matrix(context, x.rows, config_.head_dim);
+  rope_.angles(context, pass.rows.positions, pass.rows.rope_lengths, angles);
+  const Step step{context, targets_, pass.rows, angles};
+  embedding_forward(step, embedding_, x);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    layer_forward_saving(step, layers_[i], pass.kv.layer(static_cast<int32_t>(i)), saved_of(pass.saved, i, x.rows), x);
+  }
+}
+
+void Llama::layer_forward_saving(const Step& step, const Layer& layer, const kernels::KvLayer& cache,
+                                 const LayerSaved& saved, MatrixF x) const {
+  const Arena::Mark mark(step.context.scratch);
+  const MatrixF normed = take_matrix(step.context, x.rows, x.cols);
+  const MatrixF change = take_matrix(step.context, x.rows, x.cols);
+
+  std::copy_n(x.data, x.rows * x.cols, saved.input.data);
+  norm(step, layer.input_norm, epsilon_, x, normed);
+  attention_forward_saving(step, layer.attention, cache, normed, saved.attention, change);
+  kernels::add(step.context, change, x);
+
+  std::copy_n(x.data, x.rows * x.cols, saved.middle.data);
+  norm(step, layer.post_norm, epsilon_, x, normed);
+  mlp_forward_saving(step, layer.mlp, normed, saved.mlp, change);
+  kernels::add(step.context, change, x);
+}
+
+void Llama::backward(kernels::Context& context, const TrainPass& pass, MatrixF dx) const {
+  const Arena::Mark mark(context.scratch);
+  const MatrixF angles = take_matrix(context, dx.rows, config_.head_dim);
+  rope_.angles(context, pass.rows.positions, pass.rows.rope_lengths, angles);
+  const Step step{context, targets_, pass.rows, angles};
+  const Backward backward{step, pass.gradients};
+  for (size_t i = layers_.size(); i-- > 0;) layer_backward(backward, layers_[i], saved_of(pass.saved, i, dx.rows), dx);
+}
+
+void Llama::layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const {
+  const Step& step = backward.step;
+  const Arena::Mark mark(step.context.scratch);
+  const MatrixF normed = take_matrix(step.context, dx.rows, dx.cols);
+  const MatrixF dnormed = take_matrix(step.context, dx.rows, dx.cols);
+
+  norm(step, layer.post_norm, epsilon_, saved.middle, normed);
+  mlp_backward(backward, layer.mlp, normed, saved.mlp, {dx, dnormed});
+  norm_backward(step, layer.post_norm, epsilon_, saved.middle, {dnormed, dx});
+
+  norm(step, layer.input_norm, epsilon_, saved.input, normed);
+  attention_backward(backward, layer.attention, normed, saved.attention, {dx, dnormed});
+  norm_backward(step, layer.input_norm, epsilon_, saved.input, {dnormed, dx});
+}
+
+size_t Llama::scratch_bytes(const BackwardShape& shape) const {
+  const int64_t hidden = config_.hidden_size;
+  const int64_t rows = shape.rows;
+  size_t inner = norm_scratch_bytes(rows, 1);
+  if (!layers_.empty()) {
+    const Layer& layer = layers_.front();
+    inner = std::max({inner, attention_scratch_bytes(targets_, layer.attention, rows, shape.rank_max),
+                      mlp_scratch_bytes(targets_, layer.mlp, rows, shape.rank_max),
+                      attention_backward_scratch_bytes(targets_, layer.attention, shape),
+                      mlp_backward_scratch_bytes(targets_, layer.mlp, shape)});
+  }
+  return ScratchSum().add(rows * config_.head_dim).add(rows * hidden).add(rows * hidden).bytes() + inner;
 }
 
 }  // namespace

@@ -50,6 +50,10 @@ Result<DType> stored_dtype(const std::string& option, const ModelConfig& config,
 
 }  // namespace
 
+Result<const Training*> Model::training() const {
+  return unsupported("models of type " + config_.model_type + " cannot be trained");
+}
+
 KvShape Model::kv_shape() const {
   return {.layers = static_cast<int32_t>(config_.layers),
           .kv_heads = static_cast<int32_t>(config_.kv_heads),

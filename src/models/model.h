@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "kernels/api.h"
 #include "models/config.h"
+#include "models/training.h"
 #include "nn/kv_cache.h"
 #include "nn/rows.h"
 
@@ -36,6 +37,9 @@ class Model {
   virtual void forward(kernels::Context& context, const Rows& rows, const KvCache& kv, MatrixF logits) const = 0;
   // rank_max: the largest sum of low-rank ranks over one row's adapter.
   virtual size_t scratch_bytes(int64_t rows, int64_t logit_rows, int64_t rank_max) const = 0;
+
+  // The training face of this model; kUnsupported naming what of this family or configuration cannot be trained.
+  virtual Result<const Training*> training() const;
 
  protected:
   ModelConfig config_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/api_vjp.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 
@@ -21,32 +22,96 @@ std::span<const int32_t> windowed_key_begin(const Step& step, int64_t window) {
   return begin;
 }
 
+kernels::AttentionOptions attention_options(const Attention& attention) {
+  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(attention.head_dim)));
+  return {.heads = attention.heads, .scale = scale};
+}
+
+// The forward up to the mix of values; k and v of `b` stay as computed, not as stored.
+void mix_values(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
+                const AttentionSaved& b) {
+  kernels::Context& context = step.context;
+  linear(step, attention.q, x, b.q);
+  linear(step, attention.k, x, b.k);
+  linear(step, attention.v, x, b.v);
+  if (attention.q_norm >= 0) norm(step, attention.q_norm, attention.norm_epsilon, b.q, b.q);
+  if (attention.k_norm >= 0) norm(step, attention.k_norm, attention.norm_epsilon, b.k, b.k);
+  kernels::rope(context, step.angles, attention.head_dim, b.q);
+  kernels::rope(context, step.angles, attention.head_dim, b.k);
+  kernels::kv_write(context, b.k, b.v, step.rows.kv_slots, cache);
+  const kernels::AttentionRows keys{.spans = step.rows.spans,
+                                    .key_begin = windowed_key_begin(step, attention.window),
+                                    .key_end = step.rows.key_end};
+  kernels::attention(context, b.q, cache, keys, attention_options(attention), b.mixed);
+}
+
+AttentionSaved take_buffers(const Step& step, const Attention& attention, int64_t rows) {
+  const int64_t width = int64_t{attention.heads} * attention.head_dim;
+  const int64_t kv_width = int64_t{attention.kv_heads} * attention.head_dim;
+  return {.q = take_matrix(step.context, rows, width),
+          .k = take_matrix(step.context, rows, kv_width),
+          .v = take_matrix(step.context, rows, kv_width),
+          .mixed = take_matrix(step.context, rows, width)};
+}
+
+// The values as a bf16 cache gives them back.
+void round_as_stored(DType stored, MatrixF values) {
+  if (stored != DType::kBF16) return;
+  for (int64_t row = 0; row < values.rows; ++row) {
+    for (float& value : values.row_span(row)) value = to_f32(to_bf16(value));
+  }
+}
+
 }  // namespace
 
 void attention_forward(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
                        MatrixF y) {
-  kernels::Context& context = step.context;
-  const Arena::Mark mark(context.scratch);
+  const Arena::Mark mark(step.context.scratch);
+  const AttentionSaved buffers = take_buffers(step, attention, x.rows);
+  mix_values(step, attention, cache, x, buffers);
+  linear(step, attention.o, buffers.mixed, y);
+}
+
+void attention_forward_saving(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
+                              const AttentionSaved& saved, MatrixF y) {
+  const Arena::Mark mark(step.context.scratch);
+  mix_values(step, attention, cache, x, saved);
+  round_as_stored(cache.dtype, saved.k);
+  round_as_stored(cache.dtype, saved.v);
+  linear(step, attention.o, saved.mixed, y);
+}
+
+void attention_backward(const Backward& backward, const Attention& attention, ConstMatrixF x, const AttentionSaved& saved,
+                        const GradientFlow& flow) {
+  const Step& step = backward.step;
+  const Arena::Mark mark(step.context.scratch);
+  const AttentionSaved d = take_buffers(step, attention, x.rows);  // gradients of the saved matrices
+  const MatrixF part = take_matrix(step.context, x.rows, x.cols);
+  linear_backward(backward, attention.o, saved.mixed, {flow.dy, d.mixed});
+  const kernels::AttentionRows keys{.spans = step.rows.spans,
+                                    .key_begin = windowed_key_begin(step, attention.window),
+                                    .key_end = step.rows.key_end};
+  const kernels::AttentionInputs inputs{.q = saved.q, .k = saved.k, .v = saved.v, .kv_heads = attention.kv_heads,
+                                        .head_dim = attention.head_dim};
+  kernels::attention_vjp(step.context, inputs, keys, attention_options(attention), d.mixed, {d.q, d.k, d.v});
+  kernels::rope_vjp(step.context, step.angles, attention.head_dim, d.k);
+  kernels::rope_vjp(step.context, step.angles, attention.head_dim, d.q);
+  linear_backward(backward, attention.v, x, {d.v, flow.dx});
+  linear_backward(backward, attention.k, x, {d.k, part});
+  kernels::add(step.context, part, flow.dx);
+  linear_backward(backward, attention.q, x, {d.q, part});
+  kernels::add(step.context, part, flow.dx);
+}
+
+size_t attention_backward_scratch_bytes(const TargetTable& targets, const Attention& attention, const BackwardShape& shape) {
   const int64_t width = int64_t{attention.heads} * attention.head_dim;
   const int64_t kv_width = int64_t{attention.kv_heads} * attention.head_dim;
-  const MatrixF q = take_matrix(context, x.rows, width);
-  const MatrixF k = take_matrix(context, x.rows, kv_width);
-  const MatrixF v = take_matrix(context, x.rows, kv_width);
-  const MatrixF mixed = take_matrix(context, x.rows, width);
-  const auto key_begin = windowed_key_begin(step, attention.window);
-
-  linear(step, attention.q, x, q);
-  linear(step, attention.k, x, k);
-  linear(step, attention.v, x, v);
-  if (attention.q_norm >= 0) norm(step, attention.q_norm, attention.norm_epsilon, q, q);
-  if (attention.k_norm >= 0) norm(step, attention.k_norm, attention.norm_epsilon, k, k);
-  kernels::rope(context, step.angles, attention.head_dim, q);
-  kernels::rope(context, step.angles, attention.head_dim, k);
-  kernels::kv_write(context, k, v, step.rows.kv_slots, cache);
-  const kernels::AttentionRows keys{.spans = step.rows.spans, .key_begin = key_begin, .key_end = step.rows.key_end};
-  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(attention.head_dim)));
-  kernels::attention(context, q, cache, keys, {.heads = attention.heads, .scale = scale}, mixed);
-  linear(step, attention.o, mixed, y);
+  size_t inner = kernels::attention_vjp_scratch_bytes(shape.threads, shape.span_rows_max, attention.head_dim);
+  for (const int32_t target : {attention.q, attention.k, attention.v, attention.o}) {
+    inner = std::max(inner, linear_backward_scratch_bytes(targets[target], shape));
+  }
+  return ScratchSum().add(shape.rows * width, 2 * sizeof(float)).add(shape.rows * kv_width, 2 * sizeof(float))
+             .add(shape.rows * targets[attention.q].in).add(shape.rows).bytes() + 4 * 64 + inner;
 }
 
 size_t attention_scratch_bytes(const TargetTable& targets, const Attention& attention, int64_t rows, int64_t rank_max) {

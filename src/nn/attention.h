@@ -2,6 +2,7 @@
 // o.
 #pragma once
 
+#include "nn/backward.h"
 #include "nn/step.h"
 
 namespace umbel {
@@ -25,7 +26,23 @@ struct Attention {
 // x[M, hidden] to y[M, hidden]; y is overwritten and must not be x.
 void attention_forward(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
                        MatrixF y);
+// What the forward leaves for its mirror: q and k after RoPE, k and v as the cache holds them, and the mix of values before
+// o. All [M, width of the head kind].
+struct AttentionSaved {
+  MatrixF q;
+  MatrixF k;
+  MatrixF v;
+  MatrixF mixed;
+};
+// The same forward, bit for bit, into matrices of the caller.
+void attention_forward_saving(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
+                              const AttentionSaved& saved, MatrixF y);
+// The mirror: dy of y to dx of x (=), gradients of the adapters' terms (+=). x as the forward saw it. Families with a norm per
+// head (q_norm) are not trained yet. dx must not be dy.
+void attention_backward(const Backward& backward, const Attention& attention, ConstMatrixF x, const AttentionSaved& saved,
+                        const GradientFlow& flow);
 // Arena bytes that attention_forward takes at most.
+size_t attention_backward_scratch_bytes(const TargetTable& targets, const Attention& attention, const BackwardShape& shape);
 size_t attention_scratch_bytes(const TargetTable& targets, const Attention& attention, int64_t rows, int64_t rank_max);
 
 }  // namespace umbel

@@ -10,6 +10,25 @@ void linear(const Step& step, int32_t target, ConstMatrixF x, MatrixF y) {
   apply_linear(step.context, step.targets, target, step.rows.segments, x, y);
 }
 
+void linear_backward(const Backward& backward, int32_t target, ConstMatrixF x, const GradientFlow& flow) {
+  const Step& step = backward.step;
+  const Arena::Mark mark(step.context.scratch);
+  std::span<const LinearGrads> grads = backward.gradients[target];
+  if (grads.empty()) {
+    const auto none = step.context.scratch.take<LinearGrads>(step.rows.segments.size());
+    std::fill(none.begin(), none.end(), LinearGrads{});
+    grads = none;
+  }
+  apply_linear_vjp(step.context,
+                   {.targets = step.targets, .index = target, .segments = step.rows.segments, .grads = grads, .x = x, .dy = flow.dy},
+                   flow.dx);
+}
+
+size_t linear_backward_scratch_bytes(const Target& target, const BackwardShape& shape) {
+  return apply_linear_vjp_scratch_bytes(shape.rows, target.in, target.out, shape.rank_max, shape.threads) +
+         static_cast<size_t>(shape.rows) * sizeof(LinearGrads) + 64;
+}
+
 size_t linear_scratch_bytes(const Target& target, int64_t rows, int64_t rank_max) {
   const int64_t expanded = std::max<int64_t>(rows, kExpandedRowsMax);
   return apply_linear_scratch_bytes(rows, target.in, target.out, rank_max) +

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/api_vjp.h"
+
 namespace umbel {
 namespace {
 
@@ -34,6 +36,11 @@ void norm(const Step& step, int32_t target, float epsilon, ConstMatrixF x, Matri
     std::fill_n(gains.begin() + segment.row_begin * heads, segment.row_count * heads, gain ? gain : base.vector);
   }
   kernels::rms_norm(step.context, x, {.each = gains}, epsilon, y);
+}
+
+void norm_backward(const Step& step, int32_t target, float epsilon, ConstMatrixF x, const GradientFlow& flow) {
+  kernels::rms_norm_vjp(step.context, x, {.shared = step.targets[target].vector}, epsilon, flow.dy, flow.dx,
+                        kernels::Write::kAdd);
 }
 
 size_t norm_scratch_bytes(int64_t rows, int64_t heads) {

@@ -1,0 +1,59 @@
+#include "train/batch_rows.h"
+
+#include <algorithm>
+
+namespace umbel {
+
+int32_t BatchRows::blocks_of(int64_t tokens) {
+  return static_cast<int32_t>((tokens + kernels::kKvBlockSize - 1) / kernels::kKvBlockSize);
+}
+
+void BatchRows::clear() {
+  for (auto* list : {&tokens_, &positions_, &lengths_, &slots_, &key_begin_, &key_end_, &block_table_, &segment_jobs_}) list->clear();
+  spans_.clear();
+  segments_.clear();
+  loss_rows_.clear();
+  blocks_used_ = 0;
+  span_rows_max_ = 0;
+}
+
+void BatchRows::append(const Example& example, int32_t job, const Adapter* adapter) {
+  const auto begin = static_cast<int32_t>(tokens_.size());
+  const auto count = static_cast<int32_t>(example.tokens.size()) - 1;  // the last token is only predicted
+  CHECK(count >= 1, "an example has something to predict from");
+  for (int32_t p = 0; p < count; ++p) {
+    tokens_.push_back(example.tokens[p]);
+    positions_.push_back(p);
+    lengths_.push_back(count);
+    slots_.push_back(blocks_used_ * kernels::kKvBlockSize + p);
+    key_begin_.push_back(0);
+    key_end_.push_back(p + 1);
+    if (example.trained[p + 1]) loss_rows_.push_back({begin + p, example.tokens[p + 1], job});
+  }
+  spans_.push_back({begin, count, nullptr});
+  blocks_used_ += blocks_of(count);
+  span_rows_max_ = std::max<int64_t>(span_rows_max_, count);
+  if (segment_jobs_.empty() || segment_jobs_.back() != job) {
+    segments_.push_back({begin, count, adapter});
+    segment_jobs_.push_back(job);
+  } else {
+    segments_.back().row_count += count;
+  }
+}
+
+void BatchRows::finish() {
+  block_table_.resize(blocks_used_);
+  for (int32_t i = 0; i < blocks_used_; ++i) block_table_[i] = i;
+  int32_t next = 0;
+  for (kernels::AttentionSpan& span : spans_) {
+    span.blocks = block_table_.data() + next;
+    next += blocks_of(span.row_count);
+  }
+}
+
+Rows BatchRows::rows() const {
+  return {.tokens = tokens_, .positions = positions_, .rope_lengths = lengths_, .kv_slots = slots_, .key_begin = key_begin_,
+          .key_end = key_end_, .spans = spans_, .segments = segments_};
+}
+
+}  // namespace umbel

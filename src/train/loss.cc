@@ -1,0 +1,113 @@
+#include "train/loss.h"
+
+#include <algorithm>
+
+#include "kernels/api_vjp.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+
+namespace umbel {
+namespace {
+
+constexpr int64_t kChunkFloats = int64_t{1} << 20;  // of logits held at once
+constexpr int64_t kChunkRowsMax = 256;
+
+int64_t chunk_rows(const Model& model) { return std::clamp<int64_t>(kChunkFloats / model.config().vocab_size, 16, kChunkRowsMax); }
+
+// The chunk's rows as a step of their own: same adapters, counted in chunk rows.
+struct Chunk {
+  std::span<const LossRow> rows;
+  std::span<Segment> segments;
+  std::span<LinearGrads> head_grads;
+};
+
+Chunk make_chunk(kernels::Context& context, const LossCall& call, std::span<const LossRow> rows) {
+  const auto& segments = call.batch.segments();
+  const auto& jobs = call.batch.segment_jobs();
+  Chunk chunk{.rows = rows,
+              .segments = context.scratch.take<Segment>(segments.size()),
+              .head_grads = context.scratch.take<LinearGrads>(segments.size())};
+  const auto head_grads = call.gradients.empty() ? std::span<const LinearGrads>() : call.gradients[call.head.projection];
+  size_t count = 0, next = 0;
+  for (size_t s = 0; s < segments.size(); ++s) {
+    const size_t begin = next;
+    while (next < rows.size() && rows[next].job == jobs[s] && rows[next].row < segments[s].row_begin + segments[s].row_count) ++next;
+    if (next == begin) continue;
+    chunk.segments[count] = {static_cast<int32_t>(begin), static_cast<int32_t>(next - begin), segments[s].adapter};
+    chunk.head_grads[count++] = head_grads.empty() ? LinearGrads{} : head_grads[s];
+  }
+  CHECK(next == rows.size(), "every loss row lies in a segment");
+  chunk.segments = chunk.segments.first(count);
+  chunk.head_grads = chunk.head_grads.first(count);
+  return chunk;
+}
+
+struct ChunkNumbers {
+  std::span<int32_t> labels;
+  std::span<float> losses, weights;
+};
+
+ChunkNumbers take_numbers(kernels::Context& context, const LossCall& call, std::span<const LossRow> rows) {
+  ChunkNumbers numbers{context.scratch.take<int32_t>(rows.size()), context.scratch.take<float>(rows.size()),
+                       context.scratch.take<float>(rows.size())};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    numbers.labels[i] = rows[i].label;
+    numbers.weights[i] = static_cast<float>(call.weight_of_job[rows[i].job]);
+  }
+  return numbers;
+}
+
+void one_chunk(kernels::Context& context, const LossCall& call, std::span<const LossRow> rows, ConstMatrixF x, MatrixF dx,
+               std::span<double> loss_of_job) {
+  const Arena::Mark mark(context.scratch);
+  const Chunk chunk = make_chunk(context, call, rows);
+  const ChunkNumbers numbers = take_numbers(context, call, rows);
+  const auto count = static_cast<int64_t>(rows.size());
+  const MatrixF picked = take_matrix(context, count, x.cols);
+  const MatrixF normed = take_matrix(context, count, x.cols);
+  const MatrixF logits = take_matrix(context, count, call.model.config().vocab_size);
+  for (int64_t i = 0; i < count; ++i) std::copy_n(x.row(rows[i].row), x.cols, picked.row(i));
+  const Rows chunk_rows{.segments = chunk.segments};
+  const Step step{.context = context, .targets = call.model.targets(), .rows = chunk_rows};
+  norm(step, call.head.norm, call.head.norm_epsilon, picked, normed);
+  linear(step, call.head.projection, normed, logits);
+  kernels::cross_entropy(context, logits, numbers.labels, numbers.losses);
+  for (int64_t i = 0; i < count; ++i) loss_of_job[rows[i].job] += numbers.losses[i];
+  if (dx.data == nullptr) return;
+
+  kernels::cross_entropy_vjp(context, logits, numbers.labels, numbers.weights, logits);
+  const MatrixF dnormed = take_matrix(context, count, x.cols);
+  const MatrixF dpicked = take_matrix(context, count, x.cols);
+  const auto by_target = context.scratch.take<std::span<const LinearGrads>>(call.model.targets().size());
+  std::fill(by_target.begin(), by_target.end(), std::span<const LinearGrads>());
+  by_target[call.head.projection] = chunk.head_grads;
+  linear_backward({step, by_target}, call.head.projection, normed, {logits, dnormed});
+  std::fill_n(dpicked.data, count * x.cols, 0.0f);
+  norm_backward(step, call.head.norm, call.head.norm_epsilon, picked, {dnormed, dpicked});
+  for (int64_t i = 0; i < count; ++i) std::copy_n(dpicked.row(i), x.cols, dx.row(rows[i].row));
+}
+
+}  // namespace
+
+void cross_entropy_loss(kernels::Context& context, const LossCall& call, ConstMatrixF x, MatrixF dx, std::span<double> loss_of_job) {
+  if (dx.data != nullptr) std::fill_n(dx.data, dx.rows * dx.cols, 0.0f);
+  const std::span<const LossRow> rows = call.batch.loss_rows();
+  const auto size = static_cast<size_t>(chunk_rows(call.model));
+  for (size_t begin = 0; begin < rows.size(); begin += size) {
+    one_chunk(context, call, rows.subspan(begin, std::min(size, rows.size() - begin)), x, dx, loss_of_job);
+  }
+}
+
+size_t loss_scratch_bytes(const Model& model, const Head& head, const BackwardShape& shape) {
+  const int64_t rows = chunk_rows(model);
+  const Target& projection = model.targets()[head.projection];
+  BackwardShape chunk = shape;
+  chunk.rows = rows;
+  return ScratchSum().add(rows * projection.in, 4 * sizeof(float)).add(rows * projection.out).add(rows * 3)
+             .add(shape.rows, sizeof(Segment) + sizeof(LinearGrads)).add(model.targets().size(), sizeof(std::span<const LinearGrads>))
+             .bytes() + 16 * 64 +
+         std::max({norm_scratch_bytes(rows, 1), linear_scratch_bytes(projection, rows, shape.rank_max),
+                   linear_backward_scratch_bytes(projection, chunk)});
+}
+
+}  // namespace umbel

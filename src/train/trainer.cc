@@ -1,0 +1,258 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/random.h"
+#include "train/batch_rows.h"
+#include "train/loss.h"
+#include "train/optimizer.h"
+
+namespace umbel {
+namespace {
+
+// The order in which a job sees its rows: shuffled anew every epoch, an incomplete last batch dropped (unless the set is
+// smaller than one batch). A pure function of (seed, epoch).
+class RowOrder {
+ public:
+  RowOrder(size_t rows, int64_t batch, uint64_t seed) : rows_(rows), batch_(std::min<size_t>(batch, rows)), seed_(seed) {}
+  int64_t steps_per_epoch() const { return static_cast<int64_t>(rows_ / batch_); }
+  // Indices of step 0, 1, ...
+  std::span<const size_t> batch(int64_t step) {
+    const int64_t epoch = step / steps_per_epoch();
+    if (epoch != epoch_) shuffle(epoch);
+    return std::span<const size_t>(order_).subspan(static_cast<size_t>(step % steps_per_epoch()) * batch_, batch_);
+  }
+
+ private:
+  void shuffle(int64_t epoch) {
+    epoch_ = epoch;
+    order_.resize(rows_);
+    std::iota(order_.begin(), order_.end(), size_t{0});
+    Random random(mix_key({seed_, 0x65706f6368ull, static_cast<uint64_t>(epoch)}));
+    for (size_t i = rows_; i > 1; --i) std::swap(order_[i - 1], order_[random.next_below(i)]);
+  }
+  size_t rows_, batch_;
+  uint64_t seed_;
+  int64_t epoch_ = -1;
+  std::vector<size_t> order_;
+};
+
+struct Job {
+  JobSpec spec;
+  const Dataset* data = nullptr;
+  std::unique_ptr<TrainableAdapter> adapter;
+  RowOrder order;
+  Schedule schedule;
+  int64_t step = 0;
+  Status status;
+  double last_loss = 0;
+
+  bool running() const { return status.ok() && step < schedule.steps; }
+};
+
+// A pass's worth of work: example, and whose it is.
+struct Item {
+  const Example* example;
+  int32_t job;
+};
+
+class SharedTrainer final : public Trainer {
+ public:
+  SharedTrainer(std::shared_ptr<const Model> model, const Training* training, const TrainOptions& options)
+      : model_(std::move(model)), training_(training), options_(options), pool_(options.threads) {}
+
+  Status add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) override;
+  std::vector<JobResult> run(const std::function<void(const StepReport&)>& progress) override;
+  double evaluate(size_t index, const Dataset& data) override;
+  TrainableAdapter& adapter(size_t index) override { return *jobs_[index]->adapter; }
+  size_t memory_bytes() const override;
+
+ private:
+  void reserve(int64_t rows, int64_t longest);
+  void run_items(std::span<const Item> items, std::span<const double> weights, std::span<double> losses, bool backward);
+  void run_pass(std::span<const double> weights, std::span<double> losses, bool backward);
+  void fill_gradients();
+  void update(Job& job, double loss, StepReport& report);
+
+  std::shared_ptr<const Model> model_;
+  const Training* training_;
+  TrainOptions options_;
+  ThreadPool pool_;
+  std::vector<std::unique_ptr<Job>> jobs_;
+  BatchRows batch_;
+  int64_t rows_reserved_ = 0, longest_reserved_ = 0;
+  std::unique_ptr<Arena> scratch_;
+  std::unique_ptr<KvCache> kv_;
+  Tensor saved_, x_, dx_;
+  std::vector<std::vector<LinearGrads>> gradients_;            // [target][segment]
+  std::vector<std::span<const LinearGrads>> gradient_spans_;
+};
+
+int64_t longest_row(const Dataset& data) {
+  size_t longest = 2;
+  for (const Example& example : data.examples) longest = std::max(longest, example.tokens.size());
+  return static_cast<int64_t>(longest) - 1;
+}
+
+Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) {
+  ASSIGN_OR_RETURN(auto adapter, TrainableAdapter::create(spec, model_->targets(), base_name));
+  if (data.examples.empty()) return invalid_argument(spec.name + ": the data set is empty");
+  RowOrder order(data.examples.size(), spec.batch, spec.seed);
+  const int64_t steps = order.steps_per_epoch() * spec.epochs;
+  Schedule schedule{.kind = spec.schedule, .steps = steps,
+                    .warmup_steps = static_cast<int64_t>(std::ceil(spec.warmup_share * static_cast<double>(steps))),
+                    .floor = spec.schedule_floor};
+  jobs_.push_back(std::make_unique<Job>(Job{spec, &data, std::move(adapter), std::move(order), schedule, 0, {}, 0}));
+  return ok_status();
+}
+
+// Rebuilds the buffers when more rows, a longer row or a larger rank than ever before come along.
+void SharedTrainer::reserve(int64_t rows, int64_t longest) {
+  if (rows <= rows_reserved_ && longest <= longest_reserved_ && scratch_) return;
+  rows_reserved_ = std::max(rows, rows_reserved_);
+  longest_reserved_ = std::max(longest, longest_reserved_);
+  int64_t rank_max = 0;
+  for (const auto& job : jobs_) rank_max = std::max<int64_t>(rank_max, job->adapter->adapter().rank_max());
+  const BackwardShape shape{.rows = rows_reserved_, .span_rows_max = longest_reserved_, .rank_max = rank_max, .threads = pool_.threads()};
+  const size_t loss = loss_scratch_bytes(*model_, training_->head(), shape);
+  scratch_ = std::make_unique<Arena>(std::max(training_->scratch_bytes(shape), loss));
+  // Every sequence may waste most of its last block.
+  kv_ = std::make_unique<KvCache>(model_->kv_shape(), static_cast<int32_t>(rows_reserved_));
+  saved_ = Tensor(DType::kF32, {static_cast<int64_t>(training_->saved_floats(rows_reserved_))});
+  x_ = Tensor(DType::kF32, {rows_reserved_, model_->config().hidden_size});
+  dx_ = Tensor(DType::kF32, {rows_reserved_, model_->config().hidden_size});
+}
+
+size_t SharedTrainer::memory_bytes() const {
+  size_t bytes = saved_.bytes() + x_.bytes() + dx_.bytes();
+  if (scratch_) bytes += scratch_->peak_bytes();
+  if (kv_) bytes += kv_->bytes();
+  for (const auto& job : jobs_) bytes += static_cast<size_t>(job->adapter->trained_values()) * 16;
+  return bytes;
+}
+
+void SharedTrainer::fill_gradients() {
+  const int32_t targets = model_->targets().size();
+  gradients_.resize(targets);
+  gradient_spans_.assign(targets, {});
+  const auto& segment_jobs = batch_.segment_jobs();
+  for (int32_t target = 0; target < targets; ++target) {
+    gradients_[target].clear();
+    bool any = false;
+    for (const int32_t job : segment_jobs) {
+      gradients_[target].push_back(jobs_[job]->adapter->gradients(target));
+      any |= !gradients_[target].back().scale.empty() || !gradients_[target].back().low_rank.empty();
+    }
+    if (any) gradient_spans_[target] = gradients_[target];
+  }
+}
+
+void SharedTrainer::run_pass(std::span<const double> weights, std::span<double> losses, bool backward) {
+  batch_.finish();
+  scratch_->reset();
+  kernels::Context context{kernels::table_for(options_.choice.isa), options_.choice, pool_, *scratch_};
+  fill_gradients();
+  const Rows rows = batch_.rows();
+  const int64_t count = batch_.count(), hidden = model_->config().hidden_size;
+  const MatrixF x(x_.f32(), count, hidden);
+  const MatrixF dx(backward ? dx_.f32() : nullptr, count, hidden);
+  const TrainPass pass{.rows = rows, .kv = *kv_, .saved = {saved_.f32(), training_->saved_floats(count)}, .gradients = gradient_spans_};
+  training_->forward_saving(context, pass, x);
+  const LossCall call{.model = *model_, .head = training_->head(), .batch = batch_, .weight_of_job = weights, .gradients = gradient_spans_};
+  cross_entropy_loss(context, call, x, dx, losses);
+  if (backward) training_->backward(context, pass, dx);
+}
+
+void SharedTrainer::run_items(std::span<const Item> items, std::span<const double> weights, std::span<double> losses, bool backward) {
+  int64_t longest = 1;
+  for (const Item& item : items) longest = std::max<int64_t>(longest, static_cast<int64_t>(item.example->tokens.size()) - 1);
+  reserve(std::max(options_.pass_rows_max, longest), longest);
+  batch_.clear();
+  for (const Item& item : items) {
+    const auto rows = static_cast<int64_t>(item.example->tokens.size()) - 1;
+    if (batch_.count() > 0 && batch_.count() + rows > rows_reserved_) {
+      run_pass(weights, losses, backward);
+      batch_.clear();
+    }
+    batch_.append(*item.example, item.job, &jobs_[item.job]->adapter->adapter());
+  }
+  if (batch_.count() > 0) run_pass(weights, losses, backward);
+}
+
+void SharedTrainer::update(Job& job, double loss, StepReport& report) {
+  job.adapter->gather();
+  double squares = 0;
+  for (Parameter& p : job.adapter->parameters()) squares += sum_of_squares({p.gradient.f32(), static_cast<size_t>(p.gradient.elements())});
+  const double norm = std::sqrt(squares);
+  report.loss = job.last_loss = loss;
+  report.gradient_norm = norm;
+  if (!std::isfinite(loss) || !std::isfinite(norm)) {
+    job.status = failed_precondition(job.spec.name + ": loss or gradient is not a number at step " + std::to_string(job.step + 1) +
+                                     "; try a smaller learning rate");
+    return;
+  }
+  const AdamWStep step{.learning_rate = job.spec.learning_rate * schedule_factor(job.schedule, job.step),
+                       .beta1 = job.spec.beta1, .beta2 = job.spec.beta2, .epsilon = job.spec.epsilon,
+                       .weight_decay = job.spec.weight_decay, .step = job.step + 1,
+                       .gradient_scale = job.spec.clip > 0 && norm > job.spec.clip ? job.spec.clip / (norm + 1e-6) : 1.0};
+  report.learning_rate = step.learning_rate;
+  for (Parameter& p : job.adapter->parameters()) {
+    const auto count = static_cast<size_t>(p.value.elements());
+    adamw_update(step, {p.value.f32(), count}, {p.gradient.f32(), count}, {p.m.f32(), count}, {p.v.f32(), count});
+  }
+  job.adapter->materialize();
+}
+
+std::vector<JobResult> SharedTrainer::run(const std::function<void(const StepReport&)>& progress) {
+  std::vector<Item> items;
+  std::vector<double> weights(jobs_.size()), losses(jobs_.size());
+  while (std::any_of(jobs_.begin(), jobs_.end(), [](const auto& job) { return job->running(); })) {
+    items.clear();
+    std::vector<int64_t> trained(jobs_.size(), 0), tokens(jobs_.size(), 0);
+    for (size_t j = 0; j < jobs_.size(); ++j) {
+      Job& job = *jobs_[j];
+      losses[j] = 0;
+      if (!job.running()) continue;
+      job.adapter->zero_gradients();
+      for (const size_t index : job.order.batch(job.step)) {
+        const Example& example = job.data->examples[index];
+        trained[j] += std::count(example.trained.begin() + 1, example.trained.end(), 1);
+        tokens[j] += static_cast<int64_t>(example.tokens.size()) - 1;
+        items.push_back({&example, static_cast<int32_t>(j)});
+      }
+      weights[j] = 1.0 / static_cast<double>(trained[j]);
+    }
+    run_items(items, weights, losses, /*backward=*/true);
+    for (size_t j = 0; j < jobs_.size(); ++j) {
+      Job& job = *jobs_[j];
+      if (!job.running()) continue;
+      StepReport report{.job = job.spec.name, .step = job.step + 1, .steps = job.schedule.steps,
+                        .epoch = static_cast<double>(job.step + 1) / static_cast<double>(job.order.steps_per_epoch()), .tokens = tokens[j]};
+      update(job, losses[j] * weights[j], report);
+      ++job.step;
+      if (progress) progress(report);
+    }
+  }
+  std::vector<JobResult> results;
+  for (const auto& job : jobs_) results.push_back({job->spec.name, job->status, job->step, job->last_loss});
+  return results;
+}
+
+double SharedTrainer::evaluate(size_t index, const Dataset& data) {
+  std::vector<Item> items;
+  for (const Example& example : data.examples) items.push_back({&example, static_cast<int32_t>(index)});
+  std::vector<double> weights(jobs_.size(), 1.0), losses(jobs_.size(), 0.0);
+  run_items(items, weights, losses, /*backward=*/false);
+  return losses[index] / static_cast<double>(data.trained_tokens);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Trainer>> Trainer::create(std::shared_ptr<const Model> model, const TrainOptions& options) {
+  ASSIGN_OR_RETURN(const Training* training, model->training());
+  return std::unique_ptr<Trainer>(std::make_unique<SharedTrainer>(std::move(model), training, options));
+}
+
+}  // namespace umbel
