@@ -90,12 +90,6 @@ class SharedTrainer final : public Trainer {
   std::vector<std::span<const LinearGrads>> gradient_spans_;
 };
 
-int64_t longest_row(const Dataset& data) {
-  size_t longest = 2;
-  for (const Example& example : data.examples) longest = std::max(longest, example.tokens.size());
-  return static_cast<int64_t>(longest) - 1;
-}
-
 Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) {
   ASSIGN_OR_RETURN(auto adapter, TrainableAdapter::create(spec, model_->targets(), base_name));
   if (data.examples.empty()) return invalid_argument(spec.name + ": the data set is empty");

@@ -1,0 +1,201 @@
+// Training against torch + PEFT (tests/goldens/train.json, recorded by tools/record_train_goldens.py), and what a job owes to
+// nobody: the same bits alone, in a crowd, with other pass sizes and thread counts.
+#include "train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "io/safetensors.h"
+
+namespace umbel {
+namespace {
+
+Path source_dir() {
+  const char* dir = std::getenv("UMBEL_SOURCE_DIR");
+  return dir != nullptr ? Path(dir) : Path(".");
+}
+
+JobSpec spec_of(const std::string& adapter) {
+  const std::vector<std::string> all = default_targets(TrainKind::kFlora);
+  JobSpec spec{.name = adapter, .learning_rate = 1e-3, .schedule = ScheduleKind::kConstant, .warmup_share = 0, .clip = 0,
+               .epochs = 10, .batch = 6};
+  if (adapter == "banking77-lora-r8") return spec;
+  spec.targets = all;
+  if (adapter == "e2e_nlg-rslora-r16") {
+    spec.kind = TrainKind::kRsLora;
+    spec.rank = 16;
+  } else if (adapter == "clinc150-ia3") {
+    spec.kind = TrainKind::kIa3;
+    spec.targets = {};
+  } else {
+    spec.kind = TrainKind::kFlora;
+    spec.rank = adapter == "restaurant8k-flora-r4" ? 4 : 1;
+  }
+  return spec;
+}
+
+Dataset data_of(const Json& rows) {
+  Dataset data;
+  for (const Json& row : rows) {
+    Example example{.tokens = row["ids"].get<std::vector<TokenId>>()};
+    example.trained.assign(example.tokens.size(), 0);
+    for (size_t i = row["start"]; i < example.tokens.size(); ++i) example.trained[i] = 1;
+    data.trained_tokens += std::count(example.trained.begin(), example.trained.end(), 1);
+    data.examples.push_back(std::move(example));
+  }
+  return data;
+}
+
+// Masters from the committed adapter.
+void start_from(TrainableAdapter& adapter, const std::string& name) {
+  auto file = Safetensors::open(source_dir() / "assets/adapters" / name / "adapter_model.safetensors");
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  for (Parameter& parameter : adapter.parameters()) {
+    const TensorView* view = file->find(parameter.tensor);
+    ASSERT_NE(view, nullptr) << parameter.tensor;
+    const Tensor values = Tensor::widened(*view);
+    const int64_t rows = parameter.value.shape()[0], cols = parameter.value.shape()[1];
+    ASSERT_EQ(values.elements(), rows * cols);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t col = 0; col < cols; ++col) {
+        parameter.value.f32()[row * cols + col] = values.f32()[parameter.transposed ? col * rows + row : row * cols + col];
+      }
+    }
+  }
+  adapter.materialize();
+}
+
+struct Golden {
+  std::string adapter;
+  Dataset data;
+  Json json;
+};
+
+class TrainerTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    choice_ = new kernels::Choice(kernels::choose({.arithmetic = "f32-fma"}).value());
+    model_ = new std::shared_ptr<const Model>(load_model(source_dir() / "assets/seedling", {.dtype = "f32", .choice = *choice_}).value());
+    goldens_ = new std::vector<Golden>();
+    const Json json = read_json(source_dir() / "tests/goldens/train.json").value();
+    for (const Json& c : json["cases"]) goldens_->push_back({c["adapter"], data_of(c["rows"]), c});
+  }
+  static void TearDownTestSuite() {
+    delete goldens_;
+    delete model_;
+    delete choice_;
+  }
+
+  static std::unique_ptr<Trainer> trainer(int threads = 1, int64_t pass_rows = 1024) {
+    return Trainer::create(*model_, {.choice = *choice_, .threads = threads, .pass_rows_max = pass_rows}).value();
+  }
+  static void add(Trainer& trainer, size_t index, const Golden& golden) {
+    ASSERT_TRUE(trainer.add_job(spec_of(golden.adapter), golden.data, "seedling").ok());
+    start_from(trainer.adapter(index), golden.adapter);
+  }
+  // All masters, as bytes.
+  static std::string bits(TrainableAdapter& adapter) {
+    std::string all;
+    for (const Parameter& p : adapter.parameters()) all.append(static_cast<const char*>(p.value.data()), p.value.bytes());
+    return all;
+  }
+
+  static kernels::Choice* choice_;
+  static std::shared_ptr<const Model>* model_;
+  static std::vector<Golden>* goldens_;
+};
+kernels::Choice* TrainerTest::choice_ = nullptr;
+std::shared_ptr<const Model>* TrainerTest::model_ = nullptr;
+std::vector<Golden>* TrainerTest::goldens_ = nullptr;
+
+void expect_gradient(const Parameter& parameter, const Json& expected) {
+  const int64_t rows = parameter.value.shape()[0], cols = parameter.value.shape()[1];
+  const double largest = expected["largest"];
+  double squares = 0;
+  for (int64_t i = 0; i < rows * cols; ++i) squares += static_cast<double>(parameter.gradient.f32()[i]) * parameter.gradient.f32()[i];
+  EXPECT_NEAR(std::sqrt(squares), expected["norm"].get<double>(), 1e-4 * expected["norm"].get<double>()) << parameter.tensor;
+  for (int64_t i = 0; i < static_cast<int64_t>(expected["first"].size()); ++i) {
+    const int64_t at = parameter.transposed ? (i % rows) * cols + i / rows : i;  // file order to ours
+    EXPECT_NEAR(parameter.gradient.f32()[at], expected["first"][i].get<double>(), 1e-4 * largest) << parameter.tensor << " " << i;
+  }
+}
+
+TEST_F(TrainerTest, FirstGradientsAndTenAdamWStepsAreTorchs) {
+  for (const Golden& golden : *goldens_) {
+    SCOPED_TRACE(golden.adapter);
+    const auto t = trainer();
+    add(*t, 0, golden);
+    std::vector<double> losses;
+    int compared = 0;
+    const auto results = t->run([&](const StepReport& report) {
+      losses.push_back(report.loss);
+      if (report.step != 1) return;
+      for (const Parameter& parameter : t->adapter(0).parameters()) {
+        if (!golden.json["gradients"].contains(parameter.tensor)) continue;
+        expect_gradient(parameter, golden.json["gradients"][parameter.tensor]);
+        ++compared;
+      }
+    });
+    ASSERT_TRUE(results[0].status.ok()) << results[0].status.message();
+    EXPECT_EQ(compared, static_cast<int>(golden.json["gradients"].size()));
+    ASSERT_EQ(losses.size(), golden.json["losses"].size());
+    EXPECT_NEAR(losses[0], golden.json["losses"][0].get<double>(), 1e-4 * losses[0]);
+    for (size_t i = 1; i < losses.size(); ++i) {
+      const double expected = golden.json["losses"][i];
+      EXPECT_NEAR(losses[i], expected, 5e-3 * expected + 1e-5) << "step " << i;
+    }
+  }
+}
+
+TEST_F(TrainerTest, AJobHasTheSameBitsAloneAndInACrowd) {
+  std::vector<std::string> alone;
+  for (const Golden& golden : *goldens_) {
+    const auto t = trainer();
+    add(*t, 0, golden);
+    (void)t->run({});
+    alone.push_back(bits(t->adapter(0)));
+  }
+  for (const auto& [threads, pass_rows] : {std::pair{1, int64_t{1024}}, std::pair{2, int64_t{1024}}, std::pair{2, int64_t{150}}}) {
+    const auto crowd = trainer(threads, pass_rows);
+    for (size_t i = 0; i < goldens_->size(); ++i) add(*crowd, i, (*goldens_)[i]);
+    (void)crowd->run({});
+    for (size_t i = 0; i < goldens_->size(); ++i) {
+      EXPECT_TRUE(bits(crowd->adapter(i)) == alone[i]) << (*goldens_)[i].adapter << ", " << threads << " threads, passes of " << pass_rows;
+    }
+  }
+}
+
+TEST_F(TrainerTest, AWrittenAdapterIsReadBackByItsKind) {
+  const Golden& golden = goldens_->at(3);
+  const auto t = trainer();
+  add(*t, 0, golden);
+  const Path dir = Path(testing::TempDir()) / "trained";
+  std::filesystem::remove_all(dir);
+  std::filesystem::create_directories(dir);
+  ASSERT_TRUE(t->adapter(0).write(dir).ok());
+  auto original = Safetensors::open(source_dir() / "assets/adapters" / golden.adapter / "adapter_model.safetensors");
+  auto written = Safetensors::open(dir / "adapter_model.safetensors");
+  ASSERT_TRUE(written.ok());
+  ASSERT_EQ(written->tensors().size(), original->tensors().size());
+  for (const auto& [name, view] : written->tensors()) {
+    const Tensor expected = Tensor::widened(*original->find(name));
+    EXPECT_EQ(view.shape, expected.shape()) << name;
+    EXPECT_EQ(std::memcmp(view.data, expected.data(), expected.bytes()), 0) << name;
+  }
+}
+
+TEST_F(TrainerTest, ImpossibleJobsAreRefusedBeforeAnyCompute) {
+  const Dataset& data = goldens_->at(0).data;
+  const auto t = trainer();
+  for (const JobSpec& spec : {JobSpec{.rank = 0}, JobSpec{.targets = {"c_attn"}}, JobSpec{.learning_rate = -1}, JobSpec{.epochs = 0},
+                              JobSpec{.kind = TrainKind::kFlora, .weight_decay = 0.1}}) {
+    EXPECT_EQ(t->add_job(spec, data, "seedling").code(), Code::kInvalidArgument);
+  }
+  EXPECT_FALSE(t->add_job(JobSpec{}, Dataset{}, "seedling").ok());
+}
+
+}  // namespace
+}  // namespace umbel
