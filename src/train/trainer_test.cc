@@ -92,8 +92,10 @@ class TrainerTest : public testing::Test {
   static std::unique_ptr<Trainer> trainer(int threads = 1, int64_t pass_rows = 1024) {
     return Trainer::create(*model_, {.choice = *choice_, .threads = threads, .pass_rows_max = pass_rows}).value();
   }
-  static void add(Trainer& trainer, size_t index, const Golden& golden) {
-    ASSERT_TRUE(trainer.add_job(spec_of(golden.adapter), golden.data, "seedling").ok());
+  static void add(Trainer& trainer, size_t index, const Golden& golden, int64_t epochs = 10) {
+    JobSpec spec = spec_of(golden.adapter);
+    spec.epochs = epochs;
+    ASSERT_TRUE(trainer.add_job(spec, golden.data, "seedling").ok());
     start_from(trainer.adapter(index), golden.adapter);
   }
   // All masters, as bytes.
@@ -154,13 +156,13 @@ TEST_F(TrainerTest, AJobHasTheSameBitsAloneAndInACrowd) {
   std::vector<std::string> alone;
   for (const Golden& golden : *goldens_) {
     const auto t = trainer();
-    add(*t, 0, golden);
+    add(*t, 0, golden, /*epochs=*/2);
     (void)t->run({});
     alone.push_back(bits(t->adapter(0)));
   }
   for (const auto& [threads, pass_rows] : {std::pair{1, int64_t{1024}}, std::pair{2, int64_t{1024}}, std::pair{2, int64_t{150}}}) {
     const auto crowd = trainer(threads, pass_rows);
-    for (size_t i = 0; i < goldens_->size(); ++i) add(*crowd, i, (*goldens_)[i]);
+    for (size_t i = 0; i < goldens_->size(); ++i) add(*crowd, i, (*goldens_)[i], /*epochs=*/2);
     (void)crowd->run({});
     for (size_t i = 0; i < goldens_->size(); ++i) {
       EXPECT_TRUE(bits(crowd->adapter(i)) == alone[i]) << (*goldens_)[i].adapter << ", " << threads << " threads, passes of " << pass_rows;
