@@ -141,7 +141,10 @@ void EngineCore::admit(TimePoint now) {
     if (!candidate.pinned()) {
       const bool held = held_for_older && candidate.request().adapter != nullptr;
       if (held || !try_pin(candidate, now)) {
-        held_for_older |= !held && !candidate.done && now - candidate.blocked_since >= kAdapterPatience;
+        if (!held && !candidate.done && now - candidate.blocked_since >= kAdapterPatience) {
+          held_for_older = true;
+          unpin_waiting(index + 1);
+        }
         ++index;
         continue;
       }
@@ -178,13 +181,18 @@ bool EngineCore::try_pin(Sequence& sequence, TimePoint now) {
   return false;
 }
 
-// Those next in line get their pins early, so that their adapters load meanwhile and are not pushed out by one another.
+void EngineCore::unpin_waiting(size_t first) {
+  for (size_t index = first; index < waiting_.size(); ++index) waiting_[index]->unpin();
+}
+
+// Those next in line get their pins early, so that their adapters load meanwhile and are not pushed out by one another. One
+// after the other: a younger one must not take the room that an older one waits for.
 void EngineCore::prefetch_adapters(size_t first, TimePoint now) {
   size_t asked = 0;
   for (size_t index = first; index < waiting_.size() && asked < kPrefetchedAdapters; ++index) {
     Sequence& sequence = *waiting_[index];
     if (sequence.request().adapter == nullptr) continue;
-    if (!sequence.pinned()) (void)try_pin(sequence, now);
+    if (!sequence.pinned() && !try_pin(sequence, now) && !sequence.done) break;
     ++asked;
   }
 }

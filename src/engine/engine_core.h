@@ -95,6 +95,8 @@ class EngineCore {
   // False when it can't be pinned now; it may also have ended with an error.
   bool try_pin(Sequence& sequence, TimePoint now);
   void prefetch_adapters(size_t first, TimePoint now);
+  // Waiting requests from this index on let their pins go.
+  void unpin_waiting(size_t first);
   bool may_start(const Sequence& candidate, int32_t shared) const;
   // True when an older running sequence is just computing a prefix that the candidate could share.
   bool better_soon(const Sequence& candidate, int32_t shared) const;

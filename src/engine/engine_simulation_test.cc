@@ -257,8 +257,9 @@ class Storm {
         one.events.push_back(std::move(*event));
       }
       if (one.done && one.stream->poll()) fail("an event came after the last one");
-      // Steps in which a request can be passed over, at worst, by everything before it, one row at a time.
-      const int64_t bound = 400 + 2 * limits_.sequences_max * one.work_before;
+      // Steps in which a request can be passed over, at worst, by everything before it, one row at a time; and about 500
+      // steps of patience for its adapter.
+      const int64_t bound = 1000 + 2 * limits_.sequences_max * one.work_before;
       if (!one.done && core_.step_number() - one.submitted_step > bound) {
         fail("request " + std::to_string(one.stream->id()) + " starves: " + std::to_string(one.events.size()) +
              " events in " + std::to_string(core_.step_number() - one.submitted_step) + " steps, " +

@@ -21,7 +21,10 @@ using testing::CoreRun;
 using testing::CoreSetup;
 using testing::ReadyPins;
 
-std::string source_dir() { return std::getenv("UMBEL_SOURCE_DIR"); }
+std::string source_dir() {
+  const char* dir = std::getenv("UMBEL_SOURCE_DIR");
+  return dir == nullptr ? "." : dir;
+}
 
 const nlohmann::json& golden() {
   static const nlohmann::json kGolden = [] {

@@ -50,6 +50,7 @@ class Sequence {
   // Pin.
   bool pinned() const { return pinned_; }
   void pin(AdapterHandle handle);
+  void unpin() { handle_ = AdapterHandle(), pinned_ = false; }  // REQUIRES no blocks held
   const Adapter* adapter() const { return handle_.adapter(); }
   int32_t cost() const { return adapter() == nullptr ? 1 : adapter()->cost(); }
 
