@@ -14,6 +14,9 @@ namespace {
 
 constexpr size_t kNamesShownMax = 50;
 constexpr size_t kPromptTail = 8;
+// No tokenizer's tokens are so long on average: a text of more bytes than the context times this is refused before the
+// work of tokenizing it.
+constexpr size_t kTokenBytesMax = 256;
 
 uint64_t random_seed() {
   thread_local std::mt19937_64 generator{std::random_device{}()};
@@ -76,7 +79,6 @@ bool Generation::resolve(const Ask& ask, AdapterRef& ref, Failure& failure) {
 }
 
 bool Generation::tokenize(const Ask& ask, Failure& failure) {
-  const Tokenizer& tokenizer = *shared_.parts.tokenizer;
   std::vector<Prompt> prompts = ask.prompts;
   if (ask.chat) {
     auto chat_template = shared_.templates.find(adapter_);
@@ -89,41 +91,58 @@ bool Generation::tokenize(const Ask& ask, Failure& failure) {
     prompts = {text->text};
   }
   for (Prompt& prompt : prompts) {
-    std::vector<TokenId> ids;
-    if (auto* given = std::get_if<std::vector<TokenId>>(&prompt)) {
-      ids = std::move(*given);
-    } else {
-      // A template writes its own special tokens.
-      auto encoded = tokenizer.encode(std::get<std::string>(prompt), !ask.chat);
-      if (!encoded.ok()) {
-        failure = failure_of(encoded.status(), ask.prompt_field);
-        return false;
-      }
-      ids = std::move(*encoded);
-    }
-    if (ask.truncate && ids.size() > static_cast<size_t>(*ask.truncate))
-      ids.erase(ids.begin(), ids.end() - *ask.truncate);
-    if (ids.empty()) {
-      failure = {.http = 400,
-                 .message = std::string("`") + ask.prompt_field + "` is empty: it needs at least one token",
-                 .param = ask.prompt_field};
-      return false;
-    }
-    std::string text;
-    if (auto* given = std::get_if<std::string>(&prompt)) {
-      text = std::move(*given);
-    } else if (ask.echo) {
-      auto decoded = tokenizer.decode(ids, ask.skip_special);
-      if (!decoded.ok()) {
-        failure = failure_of(decoded.status(), ask.prompt_field);
-        return false;
-      }
-      text = std::move(*decoded);
-    }
-    prompts_.push_back(std::move(ids));
-    prompt_texts_.push_back(std::move(text));
+    const bool made = std::holds_alternative<std::string>(prompt)
+                          ? take_text(ask, std::move(std::get<std::string>(prompt)), failure)
+                          : take_ids(ask, std::move(std::get<std::vector<TokenId>>(prompt)), failure);
+    if (!made) return false;
   }
   prepared_ = elapsed();
+  return true;
+}
+
+bool Generation::take_text(const Ask& ask, std::string text, Failure& failure) {
+  const size_t context = static_cast<size_t>(shared_.parts.engine->limits().context_max);
+  if (text.size() > context * kTokenBytesMax) {
+    failure = {.http = 400,
+               .message = "this model's context has " + std::to_string(context) + " tokens; the " +
+                          std::to_string(text.size()) + " bytes of `" + ask.prompt_field + "` can't fit",
+               .param = ask.prompt_field,
+               .code = "context_length_exceeded"};
+    return false;
+  }
+  auto ids = shared_.parts.tokenizer->encode(text, /*add_special=*/!ask.chat);  // a template writes its own
+  if (!ids.ok()) {
+    failure = failure_of(ids.status(), ask.prompt_field);
+    return false;
+  }
+  prompt_texts_.push_back(std::move(text));
+  return add_prompt(ask, std::move(*ids), failure);
+}
+
+bool Generation::take_ids(const Ask& ask, std::vector<TokenId> ids, Failure& failure) {
+  std::string text;
+  if (ask.echo) {
+    auto decoded = shared_.parts.tokenizer->decode(ids, ask.skip_special);
+    if (!decoded.ok()) {
+      failure = failure_of(decoded.status(), ask.prompt_field);
+      return false;
+    }
+    text = std::move(*decoded);
+  }
+  prompt_texts_.push_back(std::move(text));
+  return add_prompt(ask, std::move(ids), failure);
+}
+
+bool Generation::add_prompt(const Ask& ask, std::vector<TokenId> ids, Failure& failure) {
+  if (ask.truncate && ids.size() > static_cast<size_t>(*ask.truncate))
+    ids.erase(ids.begin(), ids.end() - *ask.truncate);
+  if (ids.empty()) {
+    failure = {.http = 400,
+               .message = std::string("`") + ask.prompt_field + "` is empty: it needs at least one token",
+               .param = ask.prompt_field};
+    return false;
+  }
+  prompts_.push_back(std::move(ids));
   return true;
 }
 

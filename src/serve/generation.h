@@ -79,6 +79,9 @@ class Generation {
       : shared_(shared), exchange_(exchange), begun_(clock_.now()) {}
   bool resolve(const Ask& ask, AdapterRef& ref, Failure& failure);
   bool tokenize(const Ask& ask, Failure& failure);
+  bool take_text(const Ask& ask, std::string text, Failure& failure);
+  bool take_ids(const Ask& ask, std::vector<TokenId> ids, Failure& failure);
+  bool add_prompt(const Ask& ask, std::vector<TokenId> ids, Failure& failure);
   bool submit(const Ask& ask, const AdapterRef& ref, Failure& failure);
   std::optional<int32_t> answer_room(const Ask& ask, size_t prompt, Failure& failure) const;
   void observe(size_t choice, const Progress& progress);

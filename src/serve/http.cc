@@ -39,6 +39,9 @@ using boost::system::error_code;
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 constexpr Duration kAcceptPause = std::chrono::milliseconds(100);  // after "too many open files"
 constexpr size_t kHeadersMax = 200;
+// A client that still sends when it is refused must not lose the answer to a reset: so much is read and thrown away.
+constexpr size_t kLingerBytesMax = size_t{64} << 20;
+constexpr Duration kLingerTime = std::chrono::seconds(2);
 
 // What all connections of one door share. Outlives them.
 struct DoorState {
@@ -100,6 +103,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   using Parser = http::request_parser<http::string_body>;
   asio::awaitable<bool> read_request(bool first);
   asio::awaitable<void> refuse_request(error_code error);
+  asio::awaitable<void> linger();
   asio::awaitable<void> handle();
   void take_request(Parser& parser);
   void watch();
@@ -203,6 +207,19 @@ asio::awaitable<void> Connection::refuse_request(error_code error) {
   }
   if (request_.id.empty()) request_.id = request_id({});
   co_await reply(error_reply(door_.dialect_of(request_.path), failure));
+  co_await linger();
+}
+
+asio::awaitable<void> Connection::linger() {
+  error_code ignored;
+  stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+  stream_.expires_after(kLingerTime);
+  std::vector<char> scratch(size_t{64} << 10);
+  for (size_t total = 0; total < kLingerBytesMax;) {
+    const auto [error, count] = co_await stream_.async_read_some(asio::buffer(scratch), kTuple);
+    if (error) co_return;
+    total += count;
+  }
 }
 
 asio::awaitable<void> Connection::handle() {

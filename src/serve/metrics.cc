@@ -36,6 +36,10 @@ Metrics::Metrics(int adapter_labels_max)
       token_gap_(histogram(registry_, "umbel_inter_token_seconds", "Between two tokens of one answer.", kGapBuckets)),
       total_(histogram(registry_, "umbel_request_seconds", "From a request's arrival to the end of its answer.",
                        kRequestBuckets)),
+      adapter_bytes_(prometheus::BuildGauge()
+                         .Name("umbel_adapter_bytes")
+                         .Help("Resident bytes of an adapter; 0 when not resident.")
+                         .Register(registry_)),
       labels_max_(static_cast<size_t>(std::max(adapter_labels_max, 1))) {}
 
 std::string Metrics::adapter_label(const std::string& adapter) {
@@ -69,6 +73,29 @@ void Metrics::set_counter(const char* name, const char* help, int64_t value) {
   if (step > 0) counter.Increment(step);
 }
 
+// By state, and the size of each one up to the cap; what is gone from the library is gone from here.
+void Metrics::show_adapters(const std::vector<AdapterInfo>& adapters) {
+  auto& states =
+      prometheus::BuildGauge().Name("umbel_adapters").Help("Adapters of the library, by state.").Register(registry_);
+  for (AdapterState state : {AdapterState::kKnown, AdapterState::kLoading, AdapterState::kResident,
+                             AdapterState::kDraining, AdapterState::kFailed}) {
+    const auto count =
+        std::count_if(adapters.begin(), adapters.end(), [&](const AdapterInfo& info) { return info.state == state; });
+    states.Add({{"state", std::string(adapter_state_name(state))}}).Set(static_cast<double>(count));
+  }
+  std::map<std::string, prometheus::Gauge*> present;
+  for (const AdapterInfo& info : adapters) {
+    if (present.size() >= labels_max_) break;
+    prometheus::Gauge& bytes = adapter_bytes_.Add({{"adapter", info.id.name}});
+    bytes.Set(static_cast<double>(info.bytes));
+    present.emplace(info.id.name, &bytes);
+  }
+  for (const auto& [name, bytes] : adapter_gauges_) {
+    if (!present.contains(name)) adapter_bytes_.Remove(bytes);
+  }
+  adapter_gauges_ = std::move(present);
+}
+
 std::string Metrics::scrape(const Gauges& gauges) {
   std::lock_guard lock(mutex_);
   const EngineStats& engine = gauges.engine;
@@ -89,22 +116,7 @@ std::string Metrics::scrape(const Gauges& gauges) {
   set_counter("umbel_prefix_hit_tokens_total", "Prompt tokens taken from the prefix cache.", engine.prefix_hit_tokens);
   set_counter("umbel_preemptions_total", "Sequences pushed out of memory and computed again.", engine.preemptions);
 
-  auto& states =
-      prometheus::BuildGauge().Name("umbel_adapters").Help("Adapters of the library, by state.").Register(registry_);
-  for (AdapterState state : {AdapterState::kKnown, AdapterState::kLoading, AdapterState::kResident,
-                             AdapterState::kDraining, AdapterState::kFailed}) {
-    const auto count = std::count_if(gauges.adapters.begin(), gauges.adapters.end(),
-                                     [&](const AdapterInfo& info) { return info.state == state; });
-    states.Add({{"state", std::string(adapter_state_name(state))}}).Set(static_cast<double>(count));
-  }
-  auto& bytes = prometheus::BuildGauge()
-                    .Name("umbel_adapter_bytes")
-                    .Help("Resident bytes of an adapter; 0 when not resident.")
-                    .Register(registry_);
-  for (size_t i = 0; i < std::min(gauges.adapters.size(), labels_max_); ++i) {
-    const AdapterInfo& info = gauges.adapters[i];
-    bytes.Add({{"adapter", info.id.name}}).Set(static_cast<double>(info.bytes));
-  }
+  show_adapters(gauges.adapters);
   return prometheus::TextSerializer().Serialize(registry_.Collect());
 }
 

@@ -9,6 +9,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <map>
 #include <mutex>
 #include <string>
 #include <unordered_set>
@@ -50,6 +51,7 @@ class Metrics {
 
  private:
   std::string adapter_label(const std::string& adapter);
+  void show_adapters(const std::vector<AdapterInfo>& adapters);
   prometheus::Gauge& gauge(const char* name, const char* help);
   void set_counter(const char* name, const char* help, int64_t value);
 
@@ -61,10 +63,12 @@ class Metrics {
   prometheus::Histogram& first_token_;
   prometheus::Histogram& token_gap_;
   prometheus::Histogram& total_;
+  prometheus::Family<prometheus::Gauge>& adapter_bytes_;
 
   const size_t labels_max_;
-  std::mutex mutex_;  // of labels_ and of scraping
+  std::mutex mutex_;  // of the members below and of scraping
   std::unordered_set<std::string> labels_;
+  std::map<std::string, prometheus::Gauge*> adapter_gauges_;  // those of adapters that are still there
 };
 
 }  // namespace umbel::serve

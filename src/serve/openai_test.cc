@@ -274,6 +274,8 @@ TEST_F(OpenAiTest, TooLongNamesBothNumbers) {
   const Received prompt_alone = post("/v1/completions", {{"prompt", std::vector<int>(256, 40)}});
   EXPECT_EQ(prompt_alone.status, 400);
   EXPECT_EQ(prompt_alone.json()["error"]["param"], "prompt");
+  const Received endless = post("/v1/completions", {{"prompt", std::string(1 << 20, 'x')}});
+  EXPECT_EQ(endless.json()["error"]["code"], "context_length_exceeded");
 }
 
 TEST_F(OpenAiTest, OverloadIs429WithRetryAfter) {
