@@ -131,9 +131,10 @@ asio::awaitable<void> Connection::run(bool refuse) {
     if (!co_await read_request(first)) break;
     if (refuse) {
       keep_alive_ = false;
-      co_await reply(error_reply(
-          door_.dialect_of(request_.path),
-          {.http = 503, .message = "too many connections", .code = "overloaded", .retry_after_seconds = 1}));
+      // A named value: g++ 12 destroys braced temporaries inside a co_await twice.
+      const Failure full{
+          .http = 503, .message = "too many connections", .code = "overloaded", .retry_after_seconds = 1};
+      co_await reply(error_reply(door_.dialect_of(request_.path), full));
       break;
     }
     co_await handle();
@@ -151,6 +152,7 @@ asio::awaitable<bool> Connection::read_request(bool first) {
   stream_.expires_after(first ? door_.options.read_timeout : door_.options.idle_timeout);
   const auto [head_error, head_bytes] = co_await http::async_read_header(stream_, buffer_, parser, kTuple);
   if (head_error) {
+    if (!parser.get().target().empty()) take_request(parser);  // its path tells the dialect
     co_await refuse_request(head_error);
     co_return false;
   }
@@ -182,10 +184,11 @@ void Connection::take_request(Parser& parser) {
   }
   request_.id = request_id(request_.header("x-request-id"));
   http_1_0_ = head.version() < 11;
-  keep_alive_ = parser.keep_alive();
+  keep_alive_ = parser.is_header_done() && parser.keep_alive();
 }
 
-// The request could not be read: say why where HTTP still allows it, then the connection ends.
+// The request could not be read: say why where HTTP still allows it, then the connection ends. A timeout has closed it
+// already.
 asio::awaitable<void> Connection::refuse_request(error_code error) {
   keep_alive_ = false;
   replied_ = false;
@@ -198,9 +201,6 @@ asio::awaitable<void> Connection::refuse_request(error_code error) {
                .code = "body_too_large"};
   } else if (error == http::error::header_limit || error == http::error::buffer_overflow) {
     failure = {.http = 431, .message = "the request's header is larger than " + std::to_string(limit) + " bytes"};
-  } else if (error == beast::error::timeout) {
-    if (request_.id.empty()) co_return;  // an idle connection: nothing was asked
-    failure = {.http = 408, .message = "the request did not arrive in time"};
   } else if (error == http::error::end_of_stream || error == http::error::partial_message ||
              error.category() != http::make_error_code(http::error::bad_method).category()) {
     co_return;
@@ -239,8 +239,8 @@ asio::awaitable<void> Connection::handle() {
             thrown.empty() ? "no answer was given" : thrown);
   keep_alive_ = false;
   if (replied_) co_return;
-  co_await reply(error_reply(door_.dialect_of(request_.path),
-                             {.http = 500, .message = "internal error; the server's log has " + request_.id}));
+  const Failure ours{.http = 500, .message = "internal error; the server's log has " + request_.id};
+  co_await reply(error_reply(door_.dialect_of(request_.path), ours));
 }
 
 void Connection::watch() {

@@ -102,7 +102,7 @@ TEST_F(HttpTest, SlowSendersAreCutOff) {
   start();
   TestClient half(server_->port());
   half.send("POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 14\r\n\r\n{\"pro");
-  EXPECT_EQ(half.receive().status, 408);
+  EXPECT_EQ(half.receive_some(), "");
   TestClient silent(server_->port());
   EXPECT_EQ(silent.receive_some(), "");
   TestClient idle(server_->port());

@@ -373,8 +373,11 @@ class ServeTest : public testing::Test {
   Received get(const std::string& path) { return TestClient(server_->port()).get(path); }
   // Waits up to two seconds.
   static bool soon(const std::function<bool()>& holds) {
-    for (int i = 0; i < 400 && !holds(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return holds();
+    for (int i = 0; i < 400; ++i) {
+      if (holds()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
   }
 
   ServeOptions options_;

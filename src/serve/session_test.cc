@@ -19,7 +19,8 @@ class SessionTest : public testing::Test {
     return std::make_unique<Session>(stream_, std::move(options), bell_);
   }
   void say(const std::string& text) {
-    for (TokenId id : seedling_tokenizer()->encode(text, false).value()) push(id);
+    const std::vector<TokenId> ids = seedling_tokenizer()->encode(text, false).value();
+    for (TokenId id : ids) push(id);
   }
   void push(TokenId id, FinishReason finish = FinishReason::kNone) {
     TokenEvent event;
@@ -125,7 +126,8 @@ TEST(TokenTexts, BytesOfTokensJoinToTheText) {
   const std::string text = " caf\u00e9 \U0001F33C pays 12\n";
   std::string joined;
   bool split = false;
-  for (TokenId id : seedling_tokenizer()->encode(text, false).value()) {
+  const std::vector<TokenId> ids = seedling_tokenizer()->encode(text, false).value();
+  for (TokenId id : ids) {
     joined += texts.bytes(id);
     if (!valid_utf8(texts.bytes(id))) {
       split = true;
