@@ -46,7 +46,8 @@ struct MatmulTable {
   void (*pack_x_amx)(const float* x, int64_t x_stride, int64_t rows, int64_t k, int64_t k_padded, void* packed);
   void (*tile_bf16_amx)(const MatmulTile& tile);
   // The gradient goes through tile_f32 with the roles of in and out exchanged: these write the transpose of a square of
-  // the weight, 32 outputs (a whole panel) by k <= 32 (even for bf16), widened, as target[32 outputs][32], zeros from k on. `ahead`: a square to prefetch.
+  // the weight, 32 outputs (a whole panel) by k <= 32 (even for bf16), widened, as target[32 outputs][32], zeros from k
+  // on. `ahead`: a square to prefetch.
   void (*transpose_f32)(const void* w, int64_t k, float* target, const void* ahead);
   void (*transpose_f16)(const void* w, int64_t k, float* target, const void* ahead);
   void (*transpose_bf16)(const void* w, int64_t k, float* target, const void* ahead);

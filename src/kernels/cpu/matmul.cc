@@ -17,6 +17,7 @@ constexpr int64_t kRowsPerBlockTransposed = 256;  // more rows share the making 
 constexpr int64_t kPanelsPerTask = 8;     // bounds the sums of a task
 constexpr int64_t kDepthBytes = 32768;    // of a panel's part in one visit
 constexpr int64_t kStreamAheadBytes = 8192;  // one tile only: how far ahead of its own stream a panel is fetched
+constexpr int64_t kStreamAlone = 262144;  // bytes of weights that one thread streams before another one has woken up
 constexpr int64_t kPackInline = 32768;    // numbers of x below which waking a thread costs more than packing
 
 using Tile = void (*)(const MatmulTile&);
@@ -212,6 +213,7 @@ void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF 
   // Several tasks per thread, so that a busy core costs its share only. One tile alone streams whole panels.
   const bool stream = pass.tiles.count == 1 && !operand.transposed;
   pass.depth = stream ? operand.k() : kDepthBytes / operand.step_bytes() * operand.step();
+  if (stream && static_cast<int64_t>(operand.weight.bytes()) < kStreamAlone) pass.panels_per_task = operand.panels();
   pass.sums_floats = stream ? 0 : pass.panels_per_task * std::min(x.rows, rows_per_block + 2 * rows_max) * kPanel;
   pass.squares_floats = operand.transposed ? pass.depth * kPanel : 0;
   pass.packed_x = static_cast<char*>(context.scratch.take_bytes(x.rows * operand.k() * pass.x_bytes));
