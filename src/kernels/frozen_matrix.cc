@@ -58,7 +58,14 @@ int64_t FrozenMatrix::in_padded() const {
   const int64_t unit = arithmetic_ == Arithmetic::kAmxBf16 ? kAmxUnit : cell_elements(dtype_);
   return (in_ + unit - 1) / unit * unit;
 }
-int64_t FrozenMatrix::panel_bytes() const { return in_padded() * kPanel * static_cast<int64_t>(size_of(dtype_)); }
+int64_t FrozenMatrix::scale_bytes() const {
+  if (quantisation_ == Quantisation::kNone) return 0;
+  return kPanel * 4 * (quantisation_ == Quantisation::kNf4 ? in_ / kNf4Block : 1);
+}
+int64_t FrozenMatrix::bytes_per_k() const {
+  return quantisation_ == Quantisation::kNf4 ? kPanel / 2 : kPanel * static_cast<int64_t>(size_of(dtype_));
+}
+int64_t FrozenMatrix::panel_bytes() const { return scale_bytes() + in_padded() * bytes_per_k(); }
 
 void FrozenMatrix::Unmap::operator()(void* memory) const { munmap(memory, bytes); }
 
@@ -106,6 +113,7 @@ FrozenMatrix FrozenMatrix::pack(const TensorView& weight, DType stored, const Ch
 
 void FrozenMatrix::read_row(int64_t index, float* target) const {
   CHECK(index >= 0 && index < out_, "row outside the frozen matrix");
+  if (quantisation_ != Quantisation::kNone) return read_quantised_row(index, target);
   const char* panel = static_cast<const char*>(packed()) + index / kPanel * panel_bytes();
   const int64_t lane = index % kPanel;
   const int64_t cell = cell_elements(dtype_);

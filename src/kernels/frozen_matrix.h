@@ -1,13 +1,15 @@
 // FrozenMatrix: one handle for a base weight [out, in], packed once at load for the chosen arithmetic. Immutable.
 //
-// y = W x. Stored as f32, bf16 or f16; kernels widen. The packed layout is private to kernels/.
+// y = W x. Stored as f32, bf16 or f16, or quantised (int8, nf4); kernels widen. The packed layout is private to kernels/.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
+#include "base/status.h"
 #include "base/threads.h"
 #include "kernels/choice.h"
+#include "kernels/quantised.h"
 #include "tensor/tensor.h"
 
 namespace umbel::kernels {
@@ -22,10 +24,15 @@ class FrozenMatrix {
   // parallel where a pool is given.
   static FrozenMatrix pack(const TensorView& weight, DType stored, const Choice& choice, ThreadPool* pool = nullptr);
 
+  // The same, quantised; computed in f32 multiply-adds on every machine. kUnsupported where the shape does not allow it.
+  static Result<FrozenMatrix> quantise(const TensorView& weight, Quantisation form, ThreadPool* pool = nullptr);
+
   bool empty() const { return data_ == nullptr; }
   int64_t out() const { return out_; }
   int64_t in() const { return in_; }
+  // Of one stored number; kI8 for int8, kU8 (a pair) for nf4.
   DType dtype() const { return dtype_; }
+  Quantisation quantisation() const { return quantisation_; }
   Arithmetic arithmetic() const { return arithmetic_; }
   size_t bytes() const { return data_.get_deleter().bytes; }
 
@@ -38,6 +45,9 @@ class FrozenMatrix {
   int64_t panel_bytes() const;
   // in, rounded up to what the packed form holds.
   int64_t in_padded() const;
+  // Of a panel: what its scales take in front (quantised forms), and what one k of the rest takes.
+  int64_t scale_bytes() const;
+  int64_t bytes_per_k() const;
 
  private:
   // Own mapping on huge pages where the system has them: a model is read from end to end for every token.
@@ -48,10 +58,12 @@ class FrozenMatrix {
     void operator()(void* memory) const;
   };
   static std::unique_ptr<void, Unmap> map(size_t bytes);
+  void read_quantised_row(int64_t index, float* target) const;
 
   int64_t out_ = 0;
   int64_t in_ = 0;
   DType dtype_ = DType::kF32;
+  Quantisation quantisation_ = Quantisation::kNone;
   Arithmetic arithmetic_ = Arithmetic::kF32Fma;
   std::unique_ptr<void, Unmap> data_;
 };

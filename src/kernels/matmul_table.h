@@ -7,6 +7,8 @@
 //   f32   [k][32]           f16   [k][32]
 //   bf16  [k/2][32][2]      the pair (k, k+1) of one output is one 32-bit word: what VDPBF16PS and AMX tiles read, and
 //                           widening to f32 is a shift for the even k and a mask for the odd k
+//   int8  scale [32] f32, then codes [k][32]
+//   nf4   absmax [k/64][32] f32, then codes [k][16]: outputs j and 16 + j in the low and high half of byte j
 #pragma once
 
 #include <stdint.h>
@@ -51,6 +53,10 @@ struct MatmulTable {
   void (*transpose_f32)(const void* w, int64_t k, float* target, const void* ahead);
   void (*transpose_f16)(const void* w, int64_t k, float* target, const void* ahead);
   void (*transpose_bf16)(const void* w, int64_t k, float* target, const void* ahead);
+  // Quantised forms: k rows of codes, widened to target[k][32]. int8: scales[32]; nf4: absmax[32] of the one block that
+  // holds all k, levels[16].
+  void (*widen_int8)(const void* codes, int64_t k, const float* scales, float* target);
+  void (*widen_nf4)(const void* codes, int64_t k, const float* absmax, const float* levels, float* target);
 
   // Yardsticks (machine_limits.h): `steps` rounds of independent multiply-adds in registers, the floating-point
   // operations done come back; a sum of all bytes' words read once (bytes: a multiple of 256).

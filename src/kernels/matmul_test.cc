@@ -23,17 +23,21 @@ std::vector<float> random_floats(int64_t count, uint32_t seed) {
 struct Way {
   Choice choice;
   DType stored;
+  Quantisation quantisation = Quantisation::kNone;
 };
 
 std::string way_name(const Way& way) {
   return std::string(isa_name(way.choice.isa)) + " " + std::string(arithmetic_name(way.choice.arithmetic)) + " " +
-         std::string(dtype_name(way.stored));
+         std::string(dtype_name(way.stored)) + (way.quantisation == Quantisation::kNone ? "" : " quantised");
 }
 
 std::vector<Way> all_ways() {
   std::vector<Way> ways;
   for (Isa isa : available_isas()) {
     for (DType stored : {DType::kF32, DType::kF16}) ways.push_back({{isa, Arithmetic::kF32Fma, ""}, stored});
+    for (Quantisation form : {Quantisation::kInt8, Quantisation::kNf4}) {
+      ways.push_back({{isa, Arithmetic::kF32Fma, ""}, DType::kF32, form});
+    }
     for (Arithmetic arithmetic : available_arithmetics(isa)) ways.push_back({{isa, arithmetic, ""}, DType::kBF16});
   }
   return ways;
@@ -45,7 +49,9 @@ struct Weight {
   FrozenMatrix packed;
 
   Weight(const Way& way, int64_t out, int64_t in) : wide(random_floats(out * in, out * 7919 + in)) {
-    packed = FrozenMatrix::pack({DType::kF32, {out, in}, wide.data()}, way.stored, way.choice);
+    const TensorView view{DType::kF32, {out, in}, wide.data()};
+    packed = way.quantisation == Quantisation::kNone ? FrozenMatrix::pack(view, way.stored, way.choice)
+                                                     : FrozenMatrix::quantise(view, way.quantisation).value();
     for (int64_t row = 0; row < out; ++row) packed.read_row(row, wide.data() + row * in);
   }
   ConstMatrixF matrix() const { return {wide.data(), packed.out(), packed.in()}; }
@@ -94,11 +100,15 @@ struct Extents {
   int64_t out;
   int64_t in;
 };
-constexpr Extents kExtents[] = {{1, 1}, {3, 2}, {31, 17}, {32, 64}, {33, 65}, {70, 255}, {100, 511}, {257, 300}, {64, 1027}};
+bool fits(const Way& way, const Extents& extents) {
+  return way.quantisation != Quantisation::kNf4 || extents.in % kNf4Block == 0;
+}
+constexpr Extents kExtents[] = {{1, 1}, {3, 2}, {31, 17}, {32, 64}, {33, 65}, {70, 255}, {100, 511}, {257, 300}, {64, 1027}, {45, 192}};
 
 TEST(Matmul, AgreesWithTheReferenceOnEveryIsaForOddShapes) {
   for (const Way& way : all_ways()) {
     for (const Extents& extents : kExtents) {
+      if (!fits(way, extents)) continue;
       const Weight weight(way, extents.out, extents.in);
       Bench bench(way);
       for (int64_t rows : {1, 2, 3, 5, 6, 7, 13, 14, 15, 16, 29, 64, 70}) {
@@ -119,6 +129,7 @@ TEST(Matmul, AgreesWithTheReferenceOnEveryIsaForOddShapes) {
 TEST(Matmul, RowHasTheSameBitsAloneAndInAnyBatch) {
   for (const Way& way : all_ways()) {
     for (const Extents& extents : {Extents{70, 1027}, Extents{256, 704}}) {
+      if (!fits(way, extents)) continue;
       const Weight weight(way, extents.out, extents.in);
       const std::vector<float> x = random_floats(600 * extents.in, 5);
       Bench one(way, 1);
@@ -157,6 +168,7 @@ TEST(Matmul, ZeroRowsAndStridedOperandsAreFine) {
 TEST(MatmulVjp, AgreesWithTheReferenceOnEveryIsaForOddShapes) {
   for (const Way& way : all_ways()) {
     for (const Extents& extents : kExtents) {
+      if (!fits(way, extents)) continue;
       const Weight weight(way, extents.out, extents.in);
       Bench bench(way);
       for (int64_t rows : {1, 3, 4, 5, 14, 67}) {
@@ -173,7 +185,7 @@ TEST(MatmulVjp, AgreesWithTheReferenceOnEveryIsaForOddShapes) {
 
 TEST(MatmulVjp, RowHasTheSameBitsAloneAndInAnyBatch) {
   for (const Way& way : all_ways()) {
-    const Extents extents{2100, 131};  // more panels than one chunk
+    const Extents extents{2100, way.quantisation == Quantisation::kNf4 ? 128 : 131};  // several depths
     const Weight weight(way, extents.out, extents.in);
     const std::vector<float> dy = random_floats(150 * extents.out, 5);
     Bench one(way, 1);

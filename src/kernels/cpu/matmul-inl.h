@@ -237,6 +237,33 @@ static void transpose_square(const void* weight, int64_t k_count, float* target,
   }
 }
 
+// ---- quantised weights, widened into a buffer that tile_f32 reads ----------------------------------------------------
+static void widen_int8(const void* codes, int64_t k, const float* scales, float* target) {
+  const int8_t* code = (const int8_t*)codes;
+  for (int64_t i = 0; i < k; ++i) {
+    UMBEL_UNROLL
+    for (int lane = 0; lane < kPanel; lane += kLanes) {
+      store(target + lane, mul(load_i8(code + lane), load(scales + lane)));
+    }
+    code += kPanel;
+    target += kPanel;
+  }
+}
+
+static void widen_nf4(const void* codes, int64_t k, const float* absmax, const float* levels, float* target) {
+  const Levels table = load_levels(levels);
+  const uint8_t* code = (const uint8_t*)codes;
+  for (int64_t i = 0; i < k; ++i) {
+    UMBEL_UNROLL
+    for (int lane = 0; lane < kPanel / 2; lane += kLanes) {
+      store(target + lane, mul(look_up_low(table, code + lane), load(absmax + lane)));
+      store(target + 16 + lane, mul(look_up_high(table, code + lane), load(absmax + 16 + lane)));
+    }
+    code += kPanel / 2;
+    target += kPanel;
+  }
+}
+
 // The formats' names in the table of this ISA.
 #if UMBEL_HAS_BF16_DOT
 #define UMBEL_TILE_BF16_DOT matmul_tile<FormatBf16Dot>
@@ -264,6 +291,8 @@ static constexpr MatmulTable kMatmulTable = {
     .transpose_f32 = transpose_square<FormatF32>,
     .transpose_f16 = transpose_square<FormatF16>,
     .transpose_bf16 = transpose_square<FormatBf16>,
+    .widen_int8 = widen_int8,
+    .widen_nf4 = widen_nf4,
     .peak_f32 = peak_f32,
     .peak_bf16_dot = UMBEL_PEAK_BF16_DOT,
     .peak_amx = UMBEL_IF_AMX(peak_amx),

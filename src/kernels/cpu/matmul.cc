@@ -23,8 +23,8 @@ constexpr int64_t kPackInline = 32768;    // numbers of x below which waking a t
 using Tile = void (*)(const MatmulTile&);
 using Transpose = void (*)(const void*, int64_t, float*, const void*);
 
-// What a pass multiplies with, seen as panels of 32 columns of y over k: the packed weight itself, or its transpose, made
-// square by square for the gradient.
+// What a pass multiplies with, seen as panels of 32 columns of y over k: the packed weight itself, or f32 squares made
+// from it for each visit: widened from a quantised form, or transposed for the gradient, or both.
 struct Operand {
   const FrozenMatrix& weight;
   bool transposed;
@@ -33,17 +33,21 @@ struct Operand {
   int64_t columns() const { return transposed ? weight.in() : weight.out(); }
   int64_t panels() const { return (columns() + kPanel - 1) / kPanel; }
   // k of one step of the tile, and the bytes that a tile reads per step.
-  int64_t step() const { return !transposed && weight.dtype() == DType::kBF16 ? 2 : 1; }
-  int64_t step_bytes() const { return transposed ? kPanel * 4 : weight.panel_bytes() / weight.in_padded() * step(); }
-  Arithmetic arithmetic() const { return transposed ? Arithmetic::kF32Fma : weight.arithmetic(); }
+  int64_t step() const { return !in_squares() && weight.dtype() == DType::kBF16 ? 2 : 1; }
+  int64_t step_bytes() const { return in_squares() ? kPanel * 4 : weight.bytes_per_k() * step(); }
+  Arithmetic arithmetic() const { return in_squares() ? Arithmetic::kF32Fma : weight.arithmetic(); }
+  bool quantised() const { return weight.quantisation() != Quantisation::kNone; }
+  bool in_squares() const { return transposed || quantised(); }
   bool rounds_x() const { return arithmetic() != Arithmetic::kF32Fma; }
-  const char* packed() const { return static_cast<const char*>(weight.packed()); }
-  int64_t bytes_per_k() const { return weight.panel_bytes() / weight.in_padded(); }
+  const char* scales(int64_t panel) const { return static_cast<const char*>(weight.packed()) + panel * weight.panel_bytes(); }
+  const char* packed(int64_t panel, int64_t k) const {
+    return scales(panel) + weight.scale_bytes() + k * weight.bytes_per_k();
+  }
 };
 
 Tile tile_of(const MatmulTable& table, const Operand& operand) {
   Tile tile = nullptr;
-  switch (operand.transposed ? DType::kF32 : operand.weight.dtype()) {
+  switch (operand.in_squares() ? DType::kF32 : operand.weight.dtype()) {
     case DType::kF32: tile = table.tile_f32; break;
     case DType::kF16: tile = table.tile_f16; break;
     case DType::kBF16: tile = table.tile_bf16; break;
@@ -95,7 +99,7 @@ struct Pass {
   int64_t panels_per_task;
   int64_t depth;          // k per visit
   float* sums;            // per worker: [panels_per_task][rows of a block][32]
-  float* squares;         // per worker, transposed operands only: [depth][32]
+  float* squares;         // per worker, where tiles read squares: [depth][32]
   int64_t sums_floats;    // of one worker
   int64_t squares_floats;
 };
@@ -127,25 +131,58 @@ struct Source {
 };
 
 Source packed_source(const Operand& operand, const Visit& visit, const Visit& next) {
-  const int64_t panel_bytes = operand.weight.panel_bytes();
-  const char* w = operand.packed() + visit.panel * panel_bytes + visit.k * operand.bytes_per_k();
-  const int64_t bytes = visit.depth * operand.bytes_per_k();
+  const char* w = operand.packed(visit.panel, visit.k);
+  const int64_t bytes = visit.depth * operand.weight.bytes_per_k();
   if (visit.tile_end - visit.tile_begin == 1) return {w, w + kStreamAheadBytes, bytes};
-  return {w, operand.packed() + next.panel * panel_bytes + next.k * operand.bytes_per_k(), bytes};
+  return {w, operand.packed(next.panel, next.k), bytes};
+}
+
+// k rows of codes of one panel as f32 [k][32].
+void widen_codes(const Pass& pass, int64_t panel, int64_t k_begin, int64_t k_count, float* target) {
+  const Operand& operand = pass.operand;
+  const float* scales = reinterpret_cast<const float*>(operand.scales(panel));
+  if (operand.weight.quantisation() == Quantisation::kInt8) {
+    pass.table.widen_int8(operand.packed(panel, k_begin), k_count, scales, target);
+    return;
+  }
+  for (int64_t k = k_begin; k < k_begin + k_count;) {  // block by block: each has its own absmax
+    const int64_t count = std::min(k_begin + k_count, (k / kNf4Block + 1) * kNf4Block) - k;
+    pass.table.widen_nf4(operand.packed(panel, k), count, scales + k / kNf4Block * kPanel, kNf4Levels, target);
+    k += count;
+    target += count * kPanel;
+  }
+}
+
+Source widened_source(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
+  widen_codes(pass, visit.panel, visit.k, visit.depth, squares);
+  return {reinterpret_cast<const char*>(squares), pass.operand.packed(next.panel, next.k),
+          visit.depth * pass.operand.weight.bytes_per_k()};
 }
 
 Source transposed_source(const Pass& pass, const Visit& visit, float* squares) {
-  const FrozenMatrix& weight = pass.operand.weight;
-  const Transpose transpose = transpose_of(pass.table, weight);
+  const Operand& operand = pass.operand;
   const int64_t in_begin = visit.panel * kPanel;
-  const int64_t in_count = std::min(kPanel, weight.in_padded() - in_begin);
-  const char* w = pass.operand.packed() + visit.k / kPanel * weight.panel_bytes() + in_begin * pass.operand.bytes_per_k();
-  for (int64_t k = 0; k < visit.depth; k += kPanel) {
-    const char* ahead = k + kPanel < visit.depth ? w + weight.panel_bytes() : w;
-    transpose(w, in_count, squares + k * kPanel, ahead);
-    w = ahead;
+  const int64_t in_count = std::min(kPanel, operand.weight.in_padded() - in_begin);
+  const int64_t panel_begin = visit.k / kPanel;
+  const int64_t panels = visit.depth / kPanel;
+  for (int64_t i = 0; i < panels; ++i) {
+    float* target = squares + i * kPanel * kPanel;
+    if (operand.quantised()) {
+      float square[kPanel * kPanel];
+      widen_codes(pass, panel_begin + i, in_begin, in_count, square);
+      pass.table.transpose_f32(square, in_count, target, square);
+    } else {
+      const char* ahead = operand.packed(panel_begin + std::min(i + 1, panels - 1), in_begin);
+      transpose_of(pass.table, operand.weight)(operand.packed(panel_begin + i, in_begin), in_count, target, ahead);
+    }
   }
   return {reinterpret_cast<const char*>(squares), reinterpret_cast<const char*>(squares), 0};
+}
+
+Source source_of(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
+  if (pass.operand.transposed) return transposed_source(pass, visit, squares);
+  if (pass.operand.quantised()) return widened_source(pass, visit, next, squares);
+  return packed_source(pass.operand, visit, next);
 }
 
 void visit_panel(const Pass& pass, const Visit& visit, const Source& source, float* sums) {
@@ -191,8 +228,7 @@ void compute_task(const Pass& pass, int64_t task, int worker) {
   const int64_t visits = pass.tiles.blocks * panels * depths;
   for (int64_t index = 0; index < visits; ++index) {
     const Visit visit = at(index);
-    const Source source = pass.operand.transposed ? transposed_source(pass, visit, squares)
-                                                  : packed_source(pass.operand, visit, at(std::min(index + 1, visits - 1)));
+    const Source source = source_of(pass, visit, at(std::min(index + 1, visits - 1)), squares);
     visit_panel(pass, visit, source, sums + (visit.panel - panel_begin) * pass.sums_floats / pass.panels_per_task);
   }
 }
@@ -211,11 +247,11 @@ void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF 
             .y = y,
             .panels_per_task = std::clamp<int64_t>(operand.panels() / (threads * (x.rows > rows_max ? 8 : 4)), 1, kPanelsPerTask)};
   // Several tasks per thread, so that a busy core costs its share only. One tile alone streams whole panels.
-  const bool stream = pass.tiles.count == 1 && !operand.transposed;
+  const bool stream = pass.tiles.count == 1 && !operand.in_squares();
   pass.depth = stream ? operand.k() : kDepthBytes / operand.step_bytes() * operand.step();
   if (stream && static_cast<int64_t>(operand.weight.bytes()) < kStreamAlone) pass.panels_per_task = operand.panels();
   pass.sums_floats = stream ? 0 : pass.panels_per_task * std::min(x.rows, rows_per_block + 2 * rows_max) * kPanel;
-  pass.squares_floats = operand.transposed ? pass.depth * kPanel : 0;
+  pass.squares_floats = operand.in_squares() ? pass.depth * kPanel : 0;
   pass.packed_x = static_cast<char*>(context.scratch.take_bytes(x.rows * operand.k() * pass.x_bytes));
   pass.sums = context.scratch.take<float>(pass.sums_floats * threads).data();
   pass.squares = context.scratch.take<float>(pass.squares_floats * threads).data();
@@ -244,7 +280,7 @@ size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in) {
   const int64_t pass_rows = std::min(rows, kRowsPerPass);
   const int64_t packed_x = pass_rows * (in + kPanel) * 4;
   const int64_t sums = kPanelsPerTask * std::min(pass_rows, 2 * kRowsPerBlock) * kPanel * 4;
-  return static_cast<size_t>(packed_x + sums * threads + 256);
+  return static_cast<size_t>(packed_x + (sums + kDepthBytes) * threads + 256);
 }
 
 size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in, int threads) {

@@ -3,6 +3,8 @@
 //   add_product(acc, a, b)    acc += a b, fused where the ISA has it
 //   load_f16(p)               kLanes f16 widened
 //   widen_even/widen_odd(p)   the lower/upper bf16 of kLanes 32-bit words, widened
+//   load_i8(p)                kLanes int8 as f32
+//   Levels, load_levels, look_up_low/high(levels, p)   16 f32 levels; those that the halves of kLanes bytes name
 //   keep(v)                   v counts as used and as unknown from here on
 //   transpose(rows)           kLanes vectors as a square matrix, in place
 //   Words, load_words, broadcast_words, dot_bf16   where UMBEL_HAS_BF16_DOT
@@ -43,6 +45,18 @@ UMBEL_INLINE Words load_words(const uint32_t* p) { return _mm512_loadu_si512(p);
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(load_words(p), 16)); }
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) {
   return _mm512_castsi512_ps(_mm512_and_si512(load_words(p), _mm512_set1_epi32((int)0xffff0000u)));
+}
+UMBEL_INLINE Vec load_i8(const int8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+}
+typedef Vec Levels;
+UMBEL_INLINE Levels load_levels(const float* levels) { return load(levels); }
+UMBEL_INLINE Vec look_up_low(Levels levels, const uint8_t* p) {  // the permutation reads four bits of an index
+  return _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)), levels);
+}
+UMBEL_INLINE Vec look_up_high(Levels levels, const uint8_t* p) {
+  const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p));
+  return _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), levels);
 }
 UMBEL_INLINE void transpose(Vec (&rows)[16]) {
   // Pairs of rows, then of pairs, inside 128-bit lanes; then the lanes themselves.
@@ -95,6 +109,25 @@ UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm256_castsi256_ps(_mm2
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) {
   return _mm256_castsi256_ps(_mm256_and_si256(load_words(p), _mm256_set1_epi32((int)0xffff0000u)));
 }
+UMBEL_INLINE Vec load_i8(const int8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+}
+struct Levels {
+  Vec low;
+  Vec high;
+};
+UMBEL_INLINE Levels load_levels(const float* levels) { return {load(levels), load(levels + 8)}; }
+UMBEL_INLINE Vec look_up(const Levels& levels, __m256i index) {  // three bits choose a lane, the fourth one the half
+  const Vec low = _mm256_permutevar8x32_ps(levels.low, index);
+  const Vec high = _mm256_permutevar8x32_ps(levels.high, index);
+  return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+}
+UMBEL_INLINE Vec look_up_low(const Levels& levels, const uint8_t* p) {
+  return look_up(levels, _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+}
+UMBEL_INLINE Vec look_up_high(const Levels& levels, const uint8_t* p) {
+  return look_up(levels, _mm256_srli_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)), 4));
+}
 UMBEL_INLINE void transpose(Vec (&rows)[8]) {
   __m256 pairs[8];
   UMBEL_UNROLL
@@ -127,6 +160,15 @@ UMBEL_INLINE void add_product(Vec& acc, Vec a, Vec b) { acc = fma(a, b, acc); }
 UMBEL_INLINE UintVec load_words(const uint32_t* p) { return (UintVec) * (const UnalignedWords*)p; }
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return (Vec)(load_words(p) << 16); }
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) { return (Vec)(load_words(p) & 0xffff0000u); }
+UMBEL_INLINE Vec load_i8(const int8_t* p) { return Vec{(float)p[0], (float)p[1], (float)p[2], (float)p[3]}; }
+typedef const float* Levels;
+UMBEL_INLINE Levels load_levels(const float* levels) { return levels; }
+UMBEL_INLINE Vec look_up_low(Levels levels, const uint8_t* p) {
+  return Vec{levels[p[0] & 15], levels[p[1] & 15], levels[p[2] & 15], levels[p[3] & 15]};
+}
+UMBEL_INLINE Vec look_up_high(Levels levels, const uint8_t* p) {
+  return Vec{levels[p[0] >> 4], levels[p[1] >> 4], levels[p[2] >> 4], levels[p[3] >> 4]};
+}
 UMBEL_INLINE void transpose(Vec (&rows)[4]) {
   const Vec a = rows[0], b = rows[1], c = rows[2], d = rows[3];
   rows[0] = Vec{a[0], b[0], c[0], d[0]};
