@@ -208,7 +208,7 @@ void Llama::layer_forward_saving(const Step& step, const Layer& layer, const ker
 
   std::copy_n(x.data, x.rows * x.cols, saved.input.data);
   norm(step, layer.input_norm, epsilon_, x, normed);
-  attention_forward_saving(step, layer.attention, cache, normed, saved.attention, change);
+  attention_forward_saving(step, layer.attention, cache, saved.attention, {normed, change});
   kernels::add(step.context, change, x);
 
   std::copy_n(x.data, x.rows * x.cols, saved.middle.data);

@@ -72,13 +72,13 @@ void attention_forward(const Step& step, const Attention& attention, const kerne
   linear(step, attention.o, buffers.mixed, y);
 }
 
-void attention_forward_saving(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
-                              const AttentionSaved& saved, MatrixF y) {
+void attention_forward_saving(const Step& step, const Attention& attention, const kernels::KvLayer& cache,
+                              const AttentionSaved& saved, const Flow& flow) {
   const Arena::Mark mark(step.context.scratch);
-  mix_values(step, attention, cache, x, saved);
+  mix_values(step, attention, cache, flow.x, saved);
   round_as_stored(cache.dtype, saved.k);
   round_as_stored(cache.dtype, saved.v);
-  linear(step, attention.o, saved.mixed, y);
+  linear(step, attention.o, saved.mixed, flow.y);
 }
 
 void attention_backward(const Backward& backward, const Attention& attention, ConstMatrixF x, const AttentionSaved& saved,

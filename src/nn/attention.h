@@ -35,8 +35,8 @@ struct AttentionSaved {
   MatrixF mixed;
 };
 // The same forward, bit for bit, into matrices of the caller.
-void attention_forward_saving(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
-                              const AttentionSaved& saved, MatrixF y);
+void attention_forward_saving(const Step& step, const Attention& attention, const kernels::KvLayer& cache,
+                              const AttentionSaved& saved, const Flow& flow);
 // The mirror: dy of y to dx of x (=), gradients of the adapters' terms (+=). x as the forward saw it. Families with a norm per
 // head (q_norm) are not trained yet. dx must not be dy.
 void attention_backward(const Backward& backward, const Attention& attention, ConstMatrixF x, const AttentionSaved& saved,

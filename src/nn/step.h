@@ -16,6 +16,12 @@ struct Step {
   int64_t count() const { return rows.count(); }
 };
 
+// A layer's input and where its output is written (=).
+struct Flow {
+  ConstMatrixF x;
+  MatrixF y;
+};
+
 // A dense [rows, cols] matrix from the step's arena; uninitialised, given back by the caller's Arena::Mark.
 inline MatrixF take_matrix(kernels::Context& context, int64_t rows, int64_t cols) {
   return {context.scratch.take<float>(static_cast<size_t>(rows * cols)).data(), rows, cols};

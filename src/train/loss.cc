@@ -57,8 +57,10 @@ ChunkNumbers take_numbers(kernels::Context& context, const LossCall& call, std::
   return numbers;
 }
 
-void one_chunk(kernels::Context& context, const LossCall& call, std::span<const LossRow> rows, ConstMatrixF x, MatrixF dx,
+// flow.y: the gradient of flow.x; data null = evaluation only.
+void one_chunk(kernels::Context& context, const LossCall& call, std::span<const LossRow> rows, const Flow& flow,
                std::span<double> loss_of_job) {
+  const auto& [x, dx] = flow;
   const Arena::Mark mark(context.scratch);
   const Chunk chunk = make_chunk(context, call, rows);
   const ChunkNumbers numbers = take_numbers(context, call, rows);
@@ -94,7 +96,7 @@ void cross_entropy_loss(kernels::Context& context, const LossCall& call, ConstMa
   const std::span<const LossRow> rows = call.batch.loss_rows();
   const auto size = static_cast<size_t>(chunk_rows(call.model));
   for (size_t begin = 0; begin < rows.size(); begin += size) {
-    one_chunk(context, call, rows.subspan(begin, std::min(size, rows.size() - begin)), x, dx, loss_of_job);
+    one_chunk(context, call, rows.subspan(begin, std::min(size, rows.size() - begin)), {x, dx}, loss_of_job);
   }
 }
 
