@@ -170,6 +170,30 @@ TEST_F(TrainerTest, AJobHasTheSameBitsAloneAndInACrowd) {
   }
 }
 
+TEST_F(TrainerTest, EvaluationIsTheLossBeforeTheFirstStepAndChangesNothing) {
+  const Golden& golden = goldens_->at(2);
+  const auto t = trainer();
+  add(*t, 0, golden, /*epochs=*/1);
+  const std::string before = bits(t->adapter(0));
+  const double evaluated = t->evaluate(0, golden.data);
+  EXPECT_TRUE(bits(t->adapter(0)) == before);
+  double trained = 0;
+  (void)t->run([&](const StepReport& report) { trained = report.loss; });
+  EXPECT_NEAR(evaluated, trained, 1e-6 * trained);
+  EXPECT_FALSE(bits(t->adapter(0)) == before);
+}
+
+TEST_F(TrainerTest, ARateThatBlowsUpStopsTheJobAndSaysSo) {
+  const Golden& golden = goldens_->at(3);
+  const auto t = trainer();
+  JobSpec spec = spec_of(golden.adapter);
+  spec.learning_rate = 1e30;
+  ASSERT_TRUE(t->add_job(spec, golden.data, "seedling").ok());
+  const auto results = t->run({});
+  EXPECT_FALSE(results[0].status.ok());
+  EXPECT_NE(results[0].status.message().find("learning rate"), std::string::npos);
+}
+
 TEST_F(TrainerTest, AWrittenAdapterIsReadBackByItsKind) {
   const Golden& golden = goldens_->at(3);
   const auto t = trainer();
