@@ -82,7 +82,7 @@ TEST_F(EndToEnd, TheLoadGeneratorReportsEveryRequest) {
 TEST_F(EndToEnd, ABrokenAdapterFailsByItselfAndIsMendedWithoutARestart) {
   const Path broken = dir_ / "broken";
   std::filesystem::create_directories(broken);
-  std::filesystem::copy(dir_ / "clinc150-ia3", broken, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(dir_ / "clinc150-ia3", broken, kReplace);
   std::filesystem::resize_file(broken / "adapter_model.safetensors", 1000);
   ServerProcess server(dir_.string());
   ASSERT_FALSE(server.url().empty()) << server.greeting();
@@ -93,7 +93,7 @@ TEST_F(EndToEnd, ABrokenAdapterFailsByItselfAndIsMendedWithoutARestart) {
   EXPECT_THAT(refused.error, ::testing::Not(HasSubstr("HTTP 500"))) << refused.error;
   const std::string good = complete(server.url(), "clinc150-ia3", prompt);
   EXPECT_FALSE(good.empty());
-  std::filesystem::copy(dir_ / "clinc150-ia3", broken, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(dir_ / "clinc150-ia3", broken, kReplace);
   std::string mended;
   for (int tenth = 0; tenth < 40 && mended.empty(); ++tenth) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));

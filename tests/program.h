@@ -28,6 +28,9 @@ inline std::string program() {
   return path != nullptr ? path : "umbel";
 }
 
+// A folder over another, files replaced.
+inline constexpr auto kReplace = std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing;
+
 struct Finished {
   int status = -1;     // exit status
   std::string out;     // standard output
