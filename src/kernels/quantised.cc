@@ -1,6 +1,7 @@
 #include "kernels/quantised.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -9,6 +10,15 @@
 
 namespace umbel::kernels {
 namespace {
+
+// Between neighbouring levels; exact in double, and bitsandbytes compares with their nearest f32.
+constexpr std::array<float, 15> kNf4Midpoints = [] {
+  std::array<float, 15> midpoints{};
+  for (int i = 0; i < 15; ++i) {
+    midpoints[i] = static_cast<float>((static_cast<double>(kNf4Levels[i]) + kNf4Levels[i + 1]) / 2);
+  }
+  return midpoints;
+}();
 
 float absmax_of(const float* values, int64_t count) {
   float largest = 0;
@@ -42,12 +52,9 @@ void quantise_nf4(const float* row, int64_t in, int64_t lane, char* panel) {
 }  // namespace
 
 int nf4_code(float value) {
-  int code = 0;
-  while (code < 15) {
-    // Midpoints in double are exact; bitsandbytes compares with their nearest f32.
-    const double middle = (static_cast<double>(kNf4Levels[code]) + kNf4Levels[code + 1]) / 2;
-    if (!(value > static_cast<float>(middle))) break;
-    ++code;
+  int code = 0;  // the levels below that are settled; four halvings of the 15 midpoints
+  for (int half = 8; half > 0; half /= 2) {
+    if (value > kNf4Midpoints[code + half - 1]) code += half;
   }
   return code;
 }
