@@ -54,7 +54,7 @@ void quantise_nf4(const float* row, int64_t in, int64_t lane, char* panel) {
 int nf4_code(float value) {
   int code = 0;  // the levels below that are settled; four halvings of the 15 midpoints
   for (int half = 8; half > 0; half /= 2) {
-    if (value > kNf4Midpoints[code + half - 1]) code += half;
+    code += half * static_cast<int>(value > kNf4Midpoints[code + half - 1]);  // no branch: codes are close to random
   }
   return code;
 }
