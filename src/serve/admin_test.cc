@@ -56,6 +56,7 @@ TEST_F(AdminTest, MetricsCountRequestsByAdapterUpToACap) {
   for (const char* line :
        {"umbel_requests_total{adapter=\"base\",route=\"/v1/completions\",status=\"200\"} 1",
         "umbel_requests_total{adapter=\"poet\",route=\"/v1/completions\",status=\"200\"} 1",
+        "umbel_requests_total{adapter=\"other\",route=\"/v1/completions\",status=\"200\"} 1",
         "umbel_time_to_first_token_seconds_count 3", "umbel_request_seconds_count 3",
         "umbel_inter_token_seconds_bucket", "umbel_queue_seconds_count 3", "umbel_kv_blocks_total 64",
         "umbel_adapters{state=\"known\"} 3", "umbel_adapter_resident_bytes 4096"}) {
