@@ -92,7 +92,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   asio::awaitable<void> run(bool refuse);
 
   const HttpRequest& request() const override { return request_; }
-  bool gone() const override { return gone_; }
+  bool gone() const override { return gone_ && !delivered_; }
   const std::shared_ptr<Bell>& bell() const override { return bell_; }
   asio::awaitable<void> reply(HttpReply reply) override;
   asio::awaitable<bool> begin_stream(HttpReply head) override;
@@ -121,6 +121,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   bool keep_alive_ = false;
   bool http_1_0_ = false;
   bool gone_ = false;
+  bool delivered_ = false;  // the whole answer is out: who leaves now has it
   bool replied_ = false;
   bool chunked_ = false;
 };
@@ -225,6 +226,7 @@ asio::awaitable<void> Connection::linger() {
 asio::awaitable<void> Connection::handle() {
   const Counted running(door_.running);
   replied_ = false;
+  delivered_ = false;
   chunked_ = false;
   watch();
   std::string thrown;
@@ -286,7 +288,7 @@ asio::awaitable<void> Connection::reply(HttpReply reply) {
   if (reply.status != 204) headers.emplace_back("content-length", std::to_string(reply.body.size()));
   std::string bytes = head_text(reply, headers);
   if (request_.method != "HEAD") bytes += reply.body;
-  co_await send(std::move(bytes));
+  delivered_ = co_await send(std::move(bytes));
 }
 
 asio::awaitable<bool> Connection::begin_stream(HttpReply head) {
@@ -311,7 +313,11 @@ asio::awaitable<bool> Connection::write(std::string bytes) {
 }
 
 asio::awaitable<void> Connection::end_stream() {
-  if (chunked_) co_await send("0\r\n\r\n");
+  if (chunked_) {
+    delivered_ = co_await send("0\r\n\r\n");
+  } else {
+    delivered_ = !gone_;
+  }
 }
 
 class Door final : public HttpDoor {
