@@ -1,28 +1,12 @@
 //! Where minijinja and Jinja2 still differ and chat templates notice: generators, none in loops, float spelling, tojson.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::sync::Arc;
 
-use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, Value, ValueKind, ValueOrKwargs};
+use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{filters, Environment, Error, ErrorKind, State};
 use serde_json::Value as Json;
 
-use crate::python_json;
-
-/// A float that Python prints with an exponent and Rust without. It prints as in Python but is no number to filters.
-#[derive(Debug)]
-pub struct PyFloat(pub f64);
-
-impl Object for PyFloat {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Plain
-    }
-
-    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&python_json::float_repr(self.0))
-    }
-}
+use crate::python_json::{self, PyFloat};
 
 fn float_value(number: f64) -> Value {
     let plain = Value::from(number);

@@ -1,9 +1,24 @@
 //! json.dumps of Python for template values: same separators, escapes and float spelling.
 
-use minijinja::value::{Value, ValueKind};
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
-use crate::jinja::PyFloat;
+/// A float that Python prints with an exponent and Rust without. It prints as in Python but is no number to filters.
+#[derive(Debug)]
+pub struct PyFloat(pub f64);
+
+impl Object for PyFloat {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&float_repr(self.0))
+    }
+}
 
 /// The keyword arguments of json.dumps that templates may use.
 pub struct Style {
