@@ -220,6 +220,18 @@ TEST_P(Attention, LaterKeysOfTheSameSequenceDoNotLeak) {
   }
 }
 
+TEST_P(Attention, ThousandsOfKeys) {
+  Random random(7);
+  for (DType dtype : {DType::kF32, DType::kBF16}) {
+    Bench bench(GetParam());
+    World world(random, {4, 2, 32, dtype}, {5003, 4096});
+    world.write(bench.context);
+    Batch batch(random, world, {3, 1}, kNoWindow);
+    attention(bench.context, batch.queries(), world.layer, batch.rows(), {4, 0.17f}, batch.outputs());
+    expect_reference(world, batch, 0.17f);
+  }
+}
+
 TEST_P(Attention, LargeScoresStayFinite) {
   Random random(5);
   Bench bench(GetParam());
