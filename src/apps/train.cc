@@ -68,11 +68,11 @@ class TrainLog {
   int64_t tokens_ = 0;
 };
 
-std::string card(const Flags& flags, const BaseModel& base, const Dataset& data, const JobResult& result) {
+std::string card(const Flags& flags, const BaseModel& base, const Dataset& data, const JobState& result) {
   return "# " + flags.job.name + "\n\nTrained by umbel on " + std::to_string(data.examples.size()) + " rows: " + flags.kind + ", rank " +
-         std::to_string(flags.job.rank) + ", base " + base.name + ", " + std::to_string(result.steps) + " steps of " +
+         std::to_string(flags.job.rank) + ", base " + base.name + ", " + std::to_string(result.step) + " steps of " +
          std::to_string(flags.job.batch) + " rows, peak learning rate " + std::to_string(flags.job.learning_rate) + ", seed " +
-         std::to_string(flags.job.seed) + ". Last training loss " + std::to_string(result.final_loss) + " nats per token.\n";
+         std::to_string(flags.job.seed) + ". Last training loss " + std::to_string(result.last_loss) + " nats per token.\n";
 }
 
 Result<Dataset> read_rows(const std::string& file, const BaseModel& base, int64_t length_max) {
@@ -111,23 +111,24 @@ Status run_train(Flags flags) {
   std::fprintf(stderr, "%s: %zu rows, %lld trained tokens; %lld modules, %lld trained values\n", flags.job.name.c_str(), data.examples.size(),
                static_cast<long long>(data.trained_tokens), static_cast<long long>(trainer->adapter(0).modules()),
                static_cast<long long>(trainer->adapter(0).trained_values()));
-  const double before = held_out.examples.empty() ? NAN : trainer->evaluate(0, held_out);
+  const double before = held_out.examples.empty() ? NAN : trainer->evaluate(0, held_out).loss;
   TrainLog log(Path(flags.out) / "train_log.jsonl");
-  const JobResult result = trainer->run([&](const StepReport& report) { log.step(report); }).front();
+  run_all(*trainer, [&](const StepReport& report) { log.step(report); });
+  const JobState& result = trainer->state(0);
   RETURN_IF_ERROR(result.status);
   const double seconds = log.seconds();
-  Json summary{{"job", result.name}, {"steps", result.steps}, {"final_loss", result.final_loss}, {"seconds", seconds},
+  Json summary{{"job", result.name}, {"steps", result.step}, {"final_loss", result.last_loss}, {"seconds", seconds},
                {"memory_bytes", trainer->memory_bytes()}, {"out", flags.out}};
   if (!held_out.examples.empty()) {
     summary["eval_loss_before"] = before;
-    summary["eval_loss"] = trainer->evaluate(0, held_out);
+    summary["eval_loss"] = trainer->evaluate(0, held_out).loss;
   }
   RETURN_IF_ERROR(write_file_atomic(Path(flags.out) / "README.md", card(flags, base, data, result)));
   RETURN_IF_ERROR(trainer->adapter(0).write(flags.out));
   if (flags.json) {
     std::cout << summary.dump() << "\n";
   } else {
-    std::cout << flags.out << ": " << result.steps << " steps in " << seconds << " s, last loss " << result.final_loss << "\n";
+    std::cout << flags.out << ": " << result.step << " steps in " << seconds << " s, last loss " << result.last_loss << "\n";
     if (!held_out.examples.empty()) {
       std::cout << "held-out loss " << before << " before, " << summary["eval_loss"] << " after (nats per trained token)\n";
     }

@@ -57,6 +57,13 @@ ChunkNumbers take_numbers(kernels::Context& context, const LossCall& call, std::
   return numbers;
 }
 
+void find_argmax(kernels::Context& context, ConstMatrixF logits, std::span<int32_t> argmax) {
+  context.pool.parallel_for(logits.rows, [&](int64_t row, int) {
+    const float* values = logits.row(row);
+    argmax[row] = static_cast<int32_t>(std::max_element(values, values + logits.cols) - values);
+  });
+}
+
 // flow.y: the gradient of flow.x; data null = evaluation only.
 void one_chunk(kernels::Context& context, const LossCall& call, std::span<const LossRow> rows, const Flow& flow,
                std::span<double> loss_of_job) {
@@ -73,6 +80,7 @@ void one_chunk(kernels::Context& context, const LossCall& call, std::span<const 
   const Step step{.context = context, .targets = call.model.targets(), .rows = chunk_rows};
   norm(step, call.head.norm, call.head.norm_epsilon, picked, normed);
   linear(step, call.head.projection, normed, logits);
+  if (!call.argmax.empty()) find_argmax(context, logits, call.argmax.subspan(rows.data() - call.batch.loss_rows().data(), rows.size()));
   kernels::cross_entropy(context, logits, numbers.labels, numbers.losses);
   for (int64_t i = 0; i < count; ++i) loss_of_job[rows[i].job] += numbers.losses[i];
   if (dx.data == nullptr) return;

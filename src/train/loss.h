@@ -17,6 +17,7 @@ struct LossCall {
   const BatchRows& batch;
   std::span<const double> weight_of_job;  // what one row's loss counts for, by job: 1 / trained tokens of its optimizer step
   TargetGradients gradients;              // of the step's segments
+  std::span<int32_t> argmax;              // by loss row: the most likely next token (the lowest of equals); empty = not wanted
 };
 
 // x[M, hidden]: the residual stream after the last layer. dx[M, hidden] (=; data null = evaluation only) gets the gradient.

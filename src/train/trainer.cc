@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "base/random.h"
@@ -45,11 +46,7 @@ struct Job {
   std::unique_ptr<TrainableAdapter> adapter;
   RowOrder order;
   Schedule schedule;
-  int64_t step = 0;
-  Status status;
-  double last_loss = 0;
-
-  bool running() const { return status.ok() && step < schedule.steps; }
+  JobState state;
 };
 
 // A pass's worth of work: example, and whose it is.
@@ -58,21 +55,33 @@ struct Item {
   int32_t job;
 };
 
+// What the passes of one step or evaluation share.
+struct Sums {
+  std::span<const double> weights;        // by job: see LossCall
+  std::span<double> losses;               // by job, +=
+  std::vector<int32_t>* argmax = nullptr; // of every trained row, appended; null = not wanted
+  bool backward = false;
+};
+
 class SharedTrainer final : public Trainer {
  public:
   SharedTrainer(std::shared_ptr<const Model> model, const Training* training, const TrainOptions& options)
       : model_(std::move(model)), training_(training), options_(options), pool_(options.threads) {}
 
   Status add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) override;
-  std::vector<JobResult> run(const std::function<void(const StepReport&)>& progress) override;
-  double evaluate(size_t index, const Dataset& data) override;
+  size_t jobs() const override { return jobs_.size(); }
+  const JobState& state(size_t index) const override { return jobs_[index]->state; }
+  std::vector<StepReport> step() override;
+  void stop(size_t index, Status status) override;
+  EvalReport evaluate(size_t index, const Dataset& data) override;
+  void resume(size_t index, const JobState& state) override;
   TrainableAdapter& adapter(size_t index) override { return *jobs_[index]->adapter; }
   size_t memory_bytes() const override;
 
  private:
   void reserve(int64_t rows, int64_t longest);
-  void run_items(std::span<const Item> items, std::span<const double> weights, std::span<double> losses, bool backward);
-  void run_pass(std::span<const double> weights, std::span<double> losses, bool backward);
+  void run_items(std::span<const Item> items, const Sums& sums);
+  void run_pass(const Sums& sums);
   void fill_gradients();
   void update(Job& job, double loss, StepReport& report);
 
@@ -98,7 +107,7 @@ Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const st
   Schedule schedule{.kind = spec.schedule, .steps = steps,
                     .warmup_steps = static_cast<int64_t>(std::ceil(spec.warmup_share * static_cast<double>(steps))),
                     .floor = spec.schedule_floor};
-  jobs_.push_back(std::make_unique<Job>(Job{spec, &data, std::move(adapter), std::move(order), schedule, 0, {}, 0}));
+  jobs_.push_back(std::make_unique<Job>(Job{spec, &data, std::move(adapter), std::move(order), schedule, {.name = spec.name, .steps = steps}}));
   return ok_status();
 }
 
@@ -143,7 +152,7 @@ void SharedTrainer::fill_gradients() {
   }
 }
 
-void SharedTrainer::run_pass(std::span<const double> weights, std::span<double> losses, bool backward) {
+void SharedTrainer::run_pass(const Sums& sums) {
   batch_.finish();
   scratch_->reset();
   kernels::Context context{kernels::table_for(options_.choice.isa), options_.choice, pool_, *scratch_};
@@ -151,15 +160,18 @@ void SharedTrainer::run_pass(std::span<const double> weights, std::span<double> 
   const Rows rows = batch_.rows();
   const int64_t count = batch_.count(), hidden = model_->config().hidden_size;
   const MatrixF x(x_.f32(), count, hidden);
-  const MatrixF dx(backward ? dx_.f32() : nullptr, count, hidden);
+  const MatrixF dx(sums.backward ? dx_.f32() : nullptr, count, hidden);
   const TrainPass pass{.rows = rows, .kv = *kv_, .saved = {saved_.f32(), training_->saved_floats(count)}, .gradients = gradient_spans_};
   training_->forward_saving(context, pass, x);
-  const LossCall call{.model = *model_, .head = training_->head(), .batch = batch_, .weight_of_job = weights, .gradients = gradient_spans_};
-  cross_entropy_loss(context, call, x, dx, losses);
-  if (backward) training_->backward(context, pass, dx);
+  std::vector<int32_t> argmax(sums.argmax != nullptr ? batch_.loss_rows().size() : 0);
+  const LossCall call{.model = *model_, .head = training_->head(), .batch = batch_, .weight_of_job = sums.weights,
+                      .gradients = gradient_spans_, .argmax = argmax};
+  cross_entropy_loss(context, call, x, dx, sums.losses);
+  if (sums.argmax != nullptr) sums.argmax->insert(sums.argmax->end(), argmax.begin(), argmax.end());
+  if (sums.backward) training_->backward(context, pass, dx);
 }
 
-void SharedTrainer::run_items(std::span<const Item> items, std::span<const double> weights, std::span<double> losses, bool backward) {
+void SharedTrainer::run_items(std::span<const Item> items, const Sums& sums) {
   int64_t longest = 1;
   for (const Item& item : items) longest = std::max<int64_t>(longest, static_cast<int64_t>(item.example->tokens.size()) - 1);
   reserve(std::max(options_.pass_rows_max, longest), longest);
@@ -167,12 +179,12 @@ void SharedTrainer::run_items(std::span<const Item> items, std::span<const doubl
   for (const Item& item : items) {
     const auto rows = static_cast<int64_t>(item.example->tokens.size()) - 1;
     if (batch_.count() > 0 && batch_.count() + rows > rows_reserved_) {
-      run_pass(weights, losses, backward);
+      run_pass(sums);
       batch_.clear();
     }
     batch_.append(*item.example, item.job, &jobs_[item.job]->adapter->adapter());
   }
-  if (batch_.count() > 0) run_pass(weights, losses, backward);
+  if (batch_.count() > 0) run_pass(sums);
 }
 
 void SharedTrainer::update(Job& job, double loss, StepReport& report) {
@@ -180,16 +192,17 @@ void SharedTrainer::update(Job& job, double loss, StepReport& report) {
   double squares = 0;
   for (Parameter& p : job.adapter->parameters()) squares += sum_of_squares({p.gradient.f32(), static_cast<size_t>(p.gradient.elements())});
   const double norm = std::sqrt(squares);
-  report.loss = job.last_loss = loss;
+  report.loss = job.state.last_loss = loss;
   report.gradient_norm = norm;
   if (!std::isfinite(loss) || !std::isfinite(norm)) {
-    job.status = failed_precondition(job.spec.name + ": loss or gradient is not a number at step " + std::to_string(job.step + 1) +
-                                     "; try a smaller learning rate");
+    job.state.stopped = true;
+    job.state.status = failed_precondition(job.spec.name + ": loss or gradient is not a number at step " +
+                                           std::to_string(job.state.step + 1) + "; try a smaller learning rate");
     return;
   }
-  const AdamWStep step{.learning_rate = job.spec.learning_rate * schedule_factor(job.schedule, job.step),
+  const AdamWStep step{.learning_rate = job.spec.learning_rate * schedule_factor(job.schedule, job.state.step),
                        .beta1 = job.spec.beta1, .beta2 = job.spec.beta2, .epsilon = job.spec.epsilon,
-                       .weight_decay = job.spec.weight_decay, .step = job.step + 1,
+                       .weight_decay = job.spec.weight_decay, .step = job.state.step + 1,
                        .gradient_scale = job.spec.clip > 0 && norm > job.spec.clip ? job.spec.clip / (norm + 1e-6) : 1.0};
   report.learning_rate = step.learning_rate;
   for (Parameter& p : job.adapter->parameters()) {
@@ -199,50 +212,89 @@ void SharedTrainer::update(Job& job, double loss, StepReport& report) {
   job.adapter->materialize();
 }
 
-std::vector<JobResult> SharedTrainer::run(const std::function<void(const StepReport&)>& progress) {
+std::vector<StepReport> SharedTrainer::step() {
   std::vector<Item> items;
   std::vector<double> weights(jobs_.size()), losses(jobs_.size());
-  while (std::any_of(jobs_.begin(), jobs_.end(), [](const auto& job) { return job->running(); })) {
-    items.clear();
-    std::vector<int64_t> trained(jobs_.size(), 0), tokens(jobs_.size(), 0);
-    for (size_t j = 0; j < jobs_.size(); ++j) {
-      Job& job = *jobs_[j];
-      losses[j] = 0;
-      if (!job.running()) continue;
-      job.adapter->zero_gradients();
-      for (const size_t index : job.order.batch(job.step)) {
-        const Example& example = job.data->examples[index];
-        trained[j] += std::count(example.trained.begin() + 1, example.trained.end(), 1);
-        tokens[j] += static_cast<int64_t>(example.tokens.size()) - 1;
-        items.push_back({&example, static_cast<int32_t>(j)});
-      }
-      weights[j] = 1.0 / static_cast<double>(trained[j]);
+  std::vector<StepReport> reports;
+  for (size_t j = 0; j < jobs_.size(); ++j) {
+    Job& job = *jobs_[j];
+    if (!job.state.running()) continue;
+    StepReport& report = reports.emplace_back(StepReport{.job = job.spec.name, .index = j, .step = job.state.step + 1, .steps = job.state.steps});
+    report.epoch = static_cast<double>(report.step) / static_cast<double>(job.order.steps_per_epoch());
+    job.adapter->zero_gradients();
+    int64_t trained = 0;
+    for (const size_t index : job.order.batch(job.state.step)) {
+      const Example& example = job.data->examples[index];
+      trained += std::count(example.trained.begin() + 1, example.trained.end(), 1);
+      report.tokens += static_cast<int64_t>(example.tokens.size()) - 1;
+      items.push_back({&example, static_cast<int32_t>(j)});
     }
-    run_items(items, weights, losses, /*backward=*/true);
-    for (size_t j = 0; j < jobs_.size(); ++j) {
-      Job& job = *jobs_[j];
-      if (!job.running()) continue;
-      StepReport report{.job = job.spec.name, .step = job.step + 1, .steps = job.schedule.steps,
-                        .epoch = static_cast<double>(job.step + 1) / static_cast<double>(job.order.steps_per_epoch()), .tokens = tokens[j]};
-      update(job, losses[j] * weights[j], report);
-      ++job.step;
-      if (progress) progress(report);
-    }
+    weights[j] = 1.0 / static_cast<double>(trained);
   }
-  std::vector<JobResult> results;
-  for (const auto& job : jobs_) results.push_back({job->spec.name, job->status, job->step, job->last_loss});
-  return results;
+  run_items(items, {.weights = weights, .losses = losses, .backward = true});
+  for (StepReport& report : reports) {
+    Job& job = *jobs_[report.index];
+    update(job, losses[report.index] * weights[report.index], report);
+    ++job.state.step;
+  }
+  return reports;
 }
 
-double SharedTrainer::evaluate(size_t index, const Dataset& data) {
+void SharedTrainer::stop(size_t index, Status status) {
+  jobs_[index]->state.stopped = true;
+  jobs_[index]->state.status = std::move(status);
+}
+
+void SharedTrainer::resume(size_t index, const JobState& state) {
+  Job& job = *jobs_[index];
+  CHECK(state.steps == job.state.steps, "resumed with the same data and JobSpec");
+  job.state = state;
+  job.adapter->materialize();
+}
+
+// Rows whose answer (the trained tokens as predicted, or as they should be) is the most frequent one.
+int64_t most_frequent(const std::map<std::vector<int32_t>, int64_t>& counts) {
+  int64_t most = 0;
+  for (const auto& [answer, count] : counts) most = std::max(most, count);
+  return most;
+}
+
+EvalReport SharedTrainer::evaluate(size_t index, const Dataset& data) {
   std::vector<Item> items;
   for (const Example& example : data.examples) items.push_back({&example, static_cast<int32_t>(index)});
   std::vector<double> weights(jobs_.size(), 1.0), losses(jobs_.size(), 0.0);
-  run_items(items, weights, losses, /*backward=*/false);
-  return losses[index] / static_cast<double>(data.trained_tokens);
+  std::vector<int32_t> argmax;
+  run_items(items, {.weights = weights, .losses = losses, .argmax = &argmax});
+  std::map<std::vector<int32_t>, int64_t> answers, references;
+  int64_t exact = 0;
+  auto next = argmax.begin();
+  for (const Example& example : data.examples) {
+    std::vector<int32_t> answer, reference;
+    for (size_t i = 1; i < example.tokens.size(); ++i) {
+      if (!example.trained[i]) continue;
+      answer.push_back(*next++);
+      reference.push_back(example.tokens[i]);
+    }
+    exact += answer == reference;
+    ++answers[std::move(answer)];
+    ++references[std::move(reference)];
+  }
+  const auto rows = static_cast<double>(std::max<size_t>(1, data.examples.size()));
+  const auto tokens = static_cast<int64_t>(argmax.size());
+  return {.loss = losses[index] / static_cast<double>(std::max<int64_t>(1, tokens)), .tokens = tokens,
+          .exact_rows = static_cast<double>(exact) / rows, .same_answer = static_cast<double>(most_frequent(answers)) / rows,
+          .same_reference = static_cast<double>(most_frequent(references)) / rows};
 }
 
 }  // namespace
+
+void run_all(Trainer& trainer, const std::function<void(const StepReport&)>& progress) {
+  for (auto reports = trainer.step(); !reports.empty(); reports = trainer.step()) {
+    for (const StepReport& report : reports) {
+      if (progress) progress(report);
+    }
+  }
+}
 
 Result<std::unique_ptr<Trainer>> Trainer::create(std::shared_ptr<const Model> model, const TrainOptions& options) {
   ASSIGN_OR_RETURN(const Training* training, model->training());

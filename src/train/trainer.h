@@ -26,7 +26,8 @@ struct TrainOptions {
 
 // After one optimizer step of one job.
 struct StepReport {
-  const std::string& job;
+  std::string job;
+  size_t index = 0;   // of add_job
   int64_t step = 0;   // 1 ..
   int64_t steps = 0;
   double epoch = 0;
@@ -36,28 +37,51 @@ struct StepReport {
   int64_t tokens = 0;        // rows computed in this step
 };
 
-// What became of a job.
-struct JobResult {
+// Where a job stands.
+struct JobState {
   std::string name;
-  Status status;            // not ok: stopped (loss or gradient not a number)
-  int64_t steps = 0;
-  double final_loss = 0;
+  Status status;            // not ok: stopped, and why
+  bool stopped = false;     // by stop(), or by a loss or gradient that is not a number
+  int64_t step = 0;         // optimizer steps done
+  int64_t steps = 0;        // of the whole job
+  double last_loss = 0;
+
+  bool running() const { return !stopped && step < steps; }
+};
+
+// A job's answers to rows that it is not trained on, teacher-forced.
+struct EvalReport {
+  double loss = 0;            // mean per trained token, nats
+  int64_t tokens = 0;         // trained tokens
+  double exact_rows = 0;      // share of rows whose every trained token is the argmax
+  double same_answer = 0;     // share of rows whose argmax sequence is the most frequent one
+  double same_reference = 0;  // the same share among the references
 };
 
 class Trainer {
  public:
-  // The model must be trainable. Memory is taken here; memory_bytes() says how much.
+  // The model must be trainable. Memory is taken when the first pass needs it; memory_bytes() says how much.
   static Result<std::unique_ptr<Trainer>> create(std::shared_ptr<const Model> model, const TrainOptions& options);
   virtual ~Trainer() = default;
 
-  // Before run(). The data set outlives the trainer. base_name goes into adapter_config.json.
+  // The data set outlives the trainer. base_name goes into adapter_config.json.
   virtual Status add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) = 0;
-  // All jobs to their ends.
-  virtual std::vector<JobResult> run(const std::function<void(const StepReport&)>& progress) = 0;
-  // Mean loss per trained token of a data set under job `index` as it stands.
-  virtual double evaluate(size_t index, const Dataset& data) = 0;
+  virtual size_t jobs() const = 0;
+  virtual const JobState& state(size_t index) const = 0;
+  // One optimizer step of every running job, in shared passes; a report for each, in the order of jobs. Empty when none runs.
+  virtual std::vector<StepReport> step() = 0;
+  // The job takes no more steps. A status that is not ok says why it failed; ok = it ended early on purpose.
+  virtual void stop(size_t index, Status status) = 0;
+  // What the job's adapter, as it stands, makes of a data set. Changes nothing.
+  virtual EvalReport evaluate(size_t index, const Dataset& data) = 0;
+  // The whole state of a job is its step and its parameters' value, m and v (everything else is a pure function of JobSpec, data
+  // and step). After writing saved ones into adapter(index).parameters(): goes on from there.
+  virtual void resume(size_t index, const JobState& state) = 0;
   virtual TrainableAdapter& adapter(size_t index) = 0;
   virtual size_t memory_bytes() const = 0;  // beyond the frozen weights
 };
+
+// All jobs to their ends; progress after every step of every job.
+void run_all(Trainer& trainer, const std::function<void(const StepReport&)>& progress);
 
 }  // namespace umbel

@@ -132,7 +132,7 @@ TEST_F(TrainerTest, FirstGradientsAndTenAdamWStepsAreTorchs) {
     add(*t, 0, golden);
     std::vector<double> losses;
     int compared = 0;
-    const auto results = t->run([&](const StepReport& report) {
+    run_all(*t, [&](const StepReport& report) {
       losses.push_back(report.loss);
       if (report.step != 1) return;
       for (const Parameter& parameter : t->adapter(0).parameters()) {
@@ -141,7 +141,7 @@ TEST_F(TrainerTest, FirstGradientsAndTenAdamWStepsAreTorchs) {
         ++compared;
       }
     });
-    ASSERT_TRUE(results[0].status.ok()) << results[0].status.message();
+    ASSERT_TRUE(t->state(0).status.ok()) << t->state(0).status.message();
     EXPECT_EQ(compared, static_cast<int>(golden.json["gradients"].size()));
     ASSERT_EQ(losses.size(), golden.json["losses"].size());
     EXPECT_NEAR(losses[0], golden.json["losses"][0].get<double>(), 1e-4 * losses[0]);
@@ -157,13 +157,13 @@ TEST_F(TrainerTest, AJobHasTheSameBitsAloneAndInACrowd) {
   for (const Golden& golden : *goldens_) {
     const auto t = trainer();
     add(*t, 0, golden, /*epochs=*/2);
-    (void)t->run({});
+    run_all(*t, {});
     alone.push_back(bits(t->adapter(0)));
   }
   for (const auto& [threads, pass_rows] : {std::pair{1, int64_t{1024}}, std::pair{2, int64_t{1024}}, std::pair{2, int64_t{150}}}) {
     const auto crowd = trainer(threads, pass_rows);
     for (size_t i = 0; i < goldens_->size(); ++i) add(*crowd, i, (*goldens_)[i], /*epochs=*/2);
-    (void)crowd->run({});
+    run_all(*crowd, {});
     for (size_t i = 0; i < goldens_->size(); ++i) {
       EXPECT_TRUE(bits(crowd->adapter(i)) == alone[i]) << (*goldens_)[i].adapter << ", " << threads << " threads, passes of " << pass_rows;
     }
@@ -175,10 +175,10 @@ TEST_F(TrainerTest, EvaluationIsTheLossBeforeTheFirstStepAndChangesNothing) {
   const auto t = trainer();
   add(*t, 0, golden, /*epochs=*/1);
   const std::string before = bits(t->adapter(0));
-  const double evaluated = t->evaluate(0, golden.data);
+  const double evaluated = t->evaluate(0, golden.data).loss;
   EXPECT_TRUE(bits(t->adapter(0)) == before);
   double trained = 0;
-  (void)t->run([&](const StepReport& report) { trained = report.loss; });
+  run_all(*t, [&](const StepReport& report) { trained = report.loss; });
   EXPECT_NEAR(evaluated, trained, 1e-6 * trained);
   EXPECT_FALSE(bits(t->adapter(0)) == before);
 }
@@ -189,9 +189,9 @@ TEST_F(TrainerTest, ARateThatBlowsUpStopsTheJobAndSaysSo) {
   JobSpec spec = spec_of(golden.adapter);
   spec.learning_rate = 1e30;
   ASSERT_TRUE(t->add_job(spec, golden.data, "seedling").ok());
-  const auto results = t->run({});
-  EXPECT_FALSE(results[0].status.ok());
-  EXPECT_NE(results[0].status.message().find("learning rate"), std::string::npos);
+  run_all(*t, {});
+  EXPECT_FALSE(t->state(0).status.ok());
+  EXPECT_NE(t->state(0).status.message().find("learning rate"), std::string::npos);
 }
 
 TEST_F(TrainerTest, AWrittenAdapterIsReadBackByItsKind) {

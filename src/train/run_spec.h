@@ -1,0 +1,50 @@
+// RunSpec: what one `umbel train` does: jobs that share one frozen base, each with its data, its folder and its life. Plain
+// data; train/config.h makes it from YAML or flags, train/run.h carries it out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "train/dataset.h"
+#include "train/job.h"
+
+namespace umbel {
+
+// When a job is looked at, saved and given up.
+struct JobLife {
+  int64_t eval_every = 0;        // optimizer steps between evaluations; 0 = at the end of every epoch
+  int64_t patience = 0;          // evaluations without a better loss before the job stops early; 0 = never
+  bool keep_best = true;         // the written adapter is the one of the best evaluation (where there is an eval set)
+  int64_t checkpoint_every = 0;  // optimizer steps; 0 = at the end of every epoch
+  double spike = 4.0;            // a loss above this many times the mean of the last 20 steps is a spike (three in a row: failed)
+};
+
+struct JobPlan {
+  JobSpec job;
+  std::string data;            // file of training rows
+  std::string eval_data;       // file of held-out rows; empty = eval_rows, or none
+  int64_t eval_rows = 0;       // the last rows of data, held out from training
+  DatasetOptions dataset;      // eos is filled in from the base
+  Path out;                    // the adapter's folder
+  JobLife life;
+  std::string sweep;           // the sweep that this is an arm of; empty = none
+};
+
+// Early kill of a sweep's losing arms: at each of these shares of the steps, the worse half of the arms still running stops
+// (by eval loss, else by the mean training loss since the last look).
+struct SweepSpec {
+  std::string name;
+  std::vector<double> halve_at = {0.25, 0.5};
+};
+
+struct RunSpec {
+  std::string base;            // path or name of the base model
+  std::string dtype;           // of its weights; empty = the default
+  Path out;                    // folder of the run: logs, report, checkpoints
+  int64_t pass_rows = 1024;
+  std::vector<JobPlan> jobs;   // at least one; names are distinct
+  std::vector<SweepSpec> sweeps;
+};
+
+}  // namespace umbel
