@@ -18,6 +18,7 @@ struct JobLife {
   bool keep_best = true;         // the written adapter is the one of the best evaluation (where there is an eval set)
   int64_t checkpoint_every = 0;  // optimizer steps; 0 = at the end of every epoch
   double spike = 4.0;            // a loss above this many times the mean of the last 20 steps is a spike (three in a row: failed)
+  bool worse_than_base_fails = true;  // an adapter that ends (or stays) worse than the base on the eval set is a failure
 };
 
 struct JobPlan {
