@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "adapters/segment_terms.h"
+
 namespace umbel {
 namespace {
 
@@ -15,54 +17,6 @@ int32_t block_rows(int64_t in, int64_t out) {
   const int64_t fitting = kExpandedBytesMax / (static_cast<int64_t>(sizeof(float)) * (in + out));
   return static_cast<int32_t>(std::clamp<int64_t>(fitting, kExpandedRowsMin, kExpandedRowsMax));
 }
-
-const LinearTerms* terms_of(const Segment& segment, int32_t index) {
-  return segment.adapter == nullptr ? nullptr : segment.adapter->linear(index);
-}
-
-bool has_scale(const LinearTerms* terms) { return terms != nullptr && !terms->scale.empty(); }
-bool has_own_weight(const LinearTerms* terms) { return terms != nullptr && terms->own_weight != nullptr; }
-
-// Walks the expanded rows of a step: (segment, row, term), rows ascending, the terms of a row together and in order.
-class ExpandedRows {
- public:
-  ExpandedRows(Segments segments, int32_t index) : segments_(segments), index_(index) { settle(); }
-
-  bool done() const { return segment_ == segments_.size(); }
-
-  kernels::ScaledRow take(uint8_t& first) {
-    first = term_ == 0;
-    kernels::ScaledRow row{segments_[segment_].row_begin + row_, nullptr, nullptr};
-    int32_t count = 1;
-    if (has_scale(terms_)) {
-      row.pre = terms_->scale[term_].pre;
-      row.post = terms_->scale[term_].post;
-      count = static_cast<int32_t>(terms_->scale.size());
-    }
-    if (++term_ == count) {
-      term_ = 0;
-      ++row_;
-      settle();
-    }
-    return row;
-  }
-
- private:
-  // Moves on to the next segment that has rows left and goes through the base's weight.
-  void settle() {
-    for (; segment_ < segments_.size(); ++segment_, row_ = 0) {
-      terms_ = terms_of(segments_[segment_], index_);
-      if (!has_own_weight(terms_) && row_ < segments_[segment_].row_count) return;
-    }
-  }
-
-  Segments segments_;
-  int32_t index_;
-  size_t segment_ = 0;
-  int32_t row_ = 0;
-  int32_t term_ = 0;
-  const LinearTerms* terms_ = nullptr;
-};
 
 // One call of apply_linear.
 struct Job {
@@ -86,8 +40,9 @@ void apply_expanded(const Job& job) {
   while (!rows.done()) {
     int32_t count = 0;
     while (count < block && !rows.done()) {
-      list[count] = rows.take(first[count]);
-      ++count;
+      const ExpandedRow row = rows.take();
+      list[count] = row.scaled;
+      first[count++] = row.term == 0;
     }
     const auto scaled = std::span<const kernels::ScaledRow>(list.first(count));
     kernels::gather_scaled(context, x, scaled, expanded.middle_rows(0, count));
@@ -119,33 +74,10 @@ void apply_direct(const Job& job, bool base_rows) {
 void add_low_rank(kernels::Context& context, int32_t index, Segments segments, ConstMatrixF x, MatrixF y) {
   for (size_t pass = 0;; ++pass) {
     const Arena::Mark mark(context.scratch);
-    size_t count = 0;
-    for (const Segment& segment : segments) {
-      const LinearTerms* terms = terms_of(segment, index);
-      count += terms != nullptr && terms->low_rank.size() > pass;
-    }
+    const size_t count = count_low_rank(segments, index, pass);
     if (count == 0) return;
     const auto list = context.scratch.take<kernels::LowRankSegment>(count);
-    int64_t h_size = 0;
-    count = 0;
-    for (const Segment& segment : segments) {
-      const LinearTerms* terms = terms_of(segment, index);
-      if (terms == nullptr || terms->low_rank.size() <= pass) continue;
-      const LowRankTerm& term = terms->low_rank[pass];
-      list[count++] = {.row_begin = segment.row_begin,
-                       .row_count = segment.row_count,
-                       .rank = term.rank,
-                       .dtype = term.dtype,
-                       .a = term.a,
-                       .b_t = term.b_t,
-                       .a_stride = term.a_stride,
-                       .b_stride = term.b_stride,
-                       .u = term.u,
-                       .v = term.v,
-                       .scale = term.scale,
-                       .h_offset = h_size};
-      h_size += static_cast<int64_t>(segment.row_count) * term.rank;
-    }
+    const int64_t h_size = list_low_rank(segments, index, pass, list);
     float* h = context.scratch.take<float>(h_size).data();
     kernels::segmented_shrink(context, list, x, h);
     kernels::segmented_expand(context, list, h, y);

@@ -2,241 +2,178 @@
 
 #include <algorithm>
 
-#include "adapters/apply.h"
+#include "adapters/segment_terms.h"
+#include "kernels/api_vjp.h"
 
 namespace umbel {
 namespace {
 
-constexpr int32_t kBlockRows = 64;    // expanded rows in one pass over W; where blocks end never changes a bit
-constexpr int64_t kColumnTask = 256;  // columns of a gradient that one task adds up
+// Expanded rows of one pass over W: many, since a packed W is turned anew for every pass; where they end never changes a bit.
+constexpr int64_t kExpandedBytesMax = int64_t{32} << 20;
+constexpr int64_t kExpandedMin = 64, kExpandedMax = 512;
 constexpr size_t kAlignment = 64;
 
-const LinearTerms* terms_of(const Segment& segment, int32_t index) {
-  return segment.adapter == nullptr ? nullptr : segment.adapter->linear(index);
+int64_t block_rows(int64_t in, int64_t out) {
+  return std::clamp<int64_t>(kExpandedBytesMax / (static_cast<int64_t>(sizeof(float)) * (in + out)), kExpandedMin, kExpandedMax);
 }
 
-MatrixF take_matrix(kernels::Context& context, int64_t rows, int64_t cols) {
-  return MatrixF(context.scratch.take<float>(static_cast<size_t>(rows * cols)).data(), rows, cols);
-}
-
-// body(begin, end) for ranges of [0, columns): every column belongs to one task, whatever the number of threads.
-template <typename Body>
-void for_columns(kernels::Context& context, int64_t columns, const Body& body) {
-  const int64_t tasks = (columns + kColumnTask - 1) / kColumnTask;
-  context.pool.parallel_for(
-      tasks, [&](int64_t task, int) { body(task * kColumnTask, std::min(columns, (task + 1) * kColumnTask)); });
-}
-
-// sum += left o right, rows ascending.
-void add_products(kernels::Context& context, ConstMatrixF left, ConstMatrixF right, float* sum) {
-  for_columns(context, left.cols, [&](int64_t begin, int64_t end) {
-    for (int64_t row = 0; row < left.rows; ++row) {
-      const float* a = left.row(row);
-      const float* b = right.row(row);
-      for (int64_t i = begin; i < end; ++i) sum[i] += a[i] * b[i];
-    }
-  });
-}
-
-// sum[j, :] += sum_t h[t, j] wide[t, :], rows ascending.
-void add_outer(kernels::Context& context, ConstMatrixF h, ConstMatrixF wide, float* sum) {
-  for_columns(context, wide.cols, [&](int64_t begin, int64_t end) {
-    for (int64_t row = 0; row < h.rows; ++row) {
-      const float* values = wide.row(row);
-      for (int64_t j = 0; j < h.cols; ++j) {
-        const float factor = h.row(row)[j];
-        float* target = sum + j * wide.cols;
-        for (int64_t i = begin; i < end; ++i) target[i] += factor * values[i];
-      }
-    }
-  });
-}
-
-void add_rows(kernels::Context& context, ConstMatrixF rows, float* sum) {
-  for_columns(context, rows.cols, [&](int64_t begin, int64_t end) {
-    for (int64_t row = 0; row < rows.rows; ++row) {
-      for (int64_t i = begin; i < end; ++i) sum[i] += rows.row(row)[i];
-    }
-  });
-}
-
-// The rows of one segment.
-struct Part {
+// One call of apply_linear_vjp.
+struct Call {
+  kernels::Context& context;
+  const LinearVjp& vjp;
   const Target& target;
-  const LinearTerms& terms;
-  const LinearGrads& grads;
-  ConstMatrixF x;
-  ConstMatrixF dy;
   MatrixF dx;  // data null = not wanted
 
-  Part rows(int64_t begin, int64_t count) const {
-    return {target,
-            terms,
-            grads,
-            x.middle_rows(begin, count),
-            dy.middle_rows(begin, count),
-            dx.data == nullptr ? dx : dx.middle_rows(begin, count)};
-  }
+  const LinearTerms* terms(const Segment& segment) const { return terms_of(segment, vjp.index); }
+  LinearGrads grads(size_t segment) const { return vjp.grads.empty() ? LinearGrads{} : vjp.grads[segment]; }
 };
 
-// scaled = vector o source, by the same kernel as the forward's.
-void scale_rows(kernels::Context& context, ConstMatrixF source, const float* vector, MatrixF scaled) {
-  const Arena::Mark mark(context.scratch);
-  const auto list = context.scratch.take<kernels::ScaledRow>(static_cast<size_t>(source.rows));
-  for (int32_t row = 0; row < source.rows; ++row) list[row] = {row, vector, nullptr};
-  kernels::gather_scaled(context, source, list, scaled);
-}
-
-// dx (+)= pre o v for rows of one term.
-void combine_rows(kernels::Context& context, ConstMatrixF v, const float* pre, bool first, MatrixF dx) {
-  const Arena::Mark mark(context.scratch);
-  const auto list = context.scratch.take<kernels::ScaledRow>(static_cast<size_t>(v.rows));
-  const auto flags = context.scratch.take<uint8_t>(static_cast<size_t>(v.rows));
-  for (int32_t row = 0; row < v.rows; ++row) list[row] = {row, nullptr, pre};
-  std::fill(flags.begin(), flags.end(), first ? 1 : 0);
-  kernels::combine_scaled(context, v, list, flags, dx);
-}
-
-// One scale term over the rows of one block.
-void scale_term(kernels::Context& context, const Part& part, size_t k, bool first) {
-  const Arena::Mark mark(context.scratch);
-  const ScaleTerm& term = part.terms.scale[k];
-  const ScaleGrads grads = part.grads.scale.empty() ? ScaleGrads{} : part.grads.scale[k];
-  const int64_t rows = part.x.rows;
-  if (grads.post != nullptr) {
-    const Arena::Mark inner(context.scratch);
-    const MatrixF scaled = take_matrix(context, rows, part.target.in);
-    const MatrixF u = take_matrix(context, rows, part.target.out);
-    scale_rows(context, part.x, term.pre, scaled);
-    kernels::matmul(context, *part.target.weight, scaled, u);
-    add_products(context, part.dy, u, grads.post);
-  }
-  if (grads.pre == nullptr && part.dx.data == nullptr) return;
-  const MatrixF scaled = take_matrix(context, rows, part.target.out);
-  const MatrixF v = take_matrix(context, rows, part.target.in);
-  scale_rows(context, part.dy, term.post, scaled);
-  kernels::matmul_vjp_x(context, *part.target.weight, scaled, v);
-  if (grads.pre != nullptr) add_products(context, part.x, v, grads.pre);
-  if (part.dx.data != nullptr) combine_rows(context, v, term.pre, first, part.dx);
-}
-
-// dx of the frozen product; gradients of the scale vectors.
-void frozen_part(kernels::Context& context, const Part& part) {
-  if (part.terms.scale.empty()) {
-    if (part.dx.data == nullptr) return;
-    const kernels::FrozenMatrix* own = part.terms.own_weight;
-    for (int64_t row = 0; row < part.dy.rows; row += kBlockRows) {
-      const Part block = part.rows(row, std::min<int64_t>(kBlockRows, part.dy.rows - row));
-      kernels::matmul_vjp_x(context, own != nullptr ? *own : *part.target.weight, block.dy, block.dx);
+// dx of rows without scale terms: the rows of neighbouring segments in one product.
+void plain_rows(const Call& call) {
+  if (call.dx.data == nullptr) return;
+  int32_t begin = 0, end = 0;  // of the run that is still to do
+  const auto flush = [&](const kernels::FrozenMatrix& weight) {
+    if (end > begin) {
+      kernels::matmul_vjp_x(call.context, weight, call.vjp.dy.middle_rows(begin, end - begin), call.dx.middle_rows(begin, end - begin));
     }
-    return;
+    begin = end;
+  };
+  for (const Segment& segment : call.vjp.segments) {
+    const LinearTerms* terms = call.terms(segment);
+    const bool own = has_own_weight(terms);
+    if (own || has_scale(terms) || segment.row_begin != end) {
+      flush(*call.target.weight);
+      begin = end = segment.row_begin;
+    }
+    if (has_scale(terms)) continue;
+    end = segment.row_begin + segment.row_count;
+    if (own) flush(*terms->own_weight);
   }
-  for (int64_t row = 0; row < part.dy.rows; row += kBlockRows) {
-    const Part block = part.rows(row, std::min<int64_t>(kBlockRows, part.dy.rows - row));
-    for (size_t k = 0; k < part.terms.scale.size(); ++k) scale_term(context, block, k, k == 0);
+  flush(*call.target.weight);
+}
+
+// One block of expanded rows with where their gradients go.
+struct Block {
+  std::span<kernels::ScaledRow> rows;
+  std::span<uint8_t> first;
+  std::span<kernels::ScaledRowGradient> gradients;
+  size_t count = 0;
+  bool any_pre = false, any_post = false;
+
+  void add(const ExpandedRow& row, const LinearGrads& grads) {
+    const ScaleGrads wanted = grads.scale.empty() ? ScaleGrads{} : grads.scale[row.term];
+    rows[count] = row.scaled;
+    first[count] = row.term == 0;
+    gradients[count++] = {wanted.pre, wanted.post};
+    any_pre |= wanted.pre != nullptr;
+    any_post |= wanted.post != nullptr;
+  }
+  kernels::ScaledRows view() const { return {rows.first(count), first.first(count), gradients.first(count)}; }
+};
+
+// u = W(pre o x) for the post sides, du = post o dy, v = W^T du for the pre sides and dx. narrow and wide: [count, in], [count, out].
+void scaled_block(const Call& call, const Block& block, MatrixF narrow, MatrixF wide) {
+  kernels::Context& context = call.context;
+  const auto& [x, dy] = std::pair(call.vjp.x, call.vjp.dy);
+  const kernels::ScaledRows rows = block.view();
+  if (block.any_post) {
+    kernels::gather_scaled(context, x, rows.rows, narrow);
+    kernels::matmul(context, *call.target.weight, narrow, wide);
+  }
+  kernels::combine_scaled_vjp(context, wide, block.any_post ? rows : kernels::ScaledRows{rows.rows, rows.first, {}}, dy, wide);
+  if (!block.any_pre && call.dx.data == nullptr) return;
+  kernels::matmul_vjp_x(context, *call.target.weight, wide, narrow);
+  kernels::gather_scaled_vjp(context, x, rows, narrow, call.dx);
+}
+
+void scaled_rows(const Call& call) {
+  ExpandedRows walk(call.vjp.segments, call.vjp.index, /*scaled_only=*/true);
+  if (walk.done()) return;
+  const Arena::Mark mark(call.context.scratch);
+  Arena& scratch = call.context.scratch;
+  const int64_t size = block_rows(call.target.in, call.target.out);
+  const auto rows = scratch.take<kernels::ScaledRow>(size);
+  const auto first = scratch.take<uint8_t>(size);
+  const auto gradients = scratch.take<kernels::ScaledRowGradient>(size);
+  const MatrixF narrow(scratch.take<float>(size * call.target.in).data(), size, call.target.in);
+  const MatrixF wide(scratch.take<float>(size * call.target.out).data(), size, call.target.out);
+  // Without dx the products still need a place to go: their pre sides' gradients are all that is read.
+  while (!walk.done()) {
+    Block block{rows, first, gradients};
+    while (static_cast<int64_t>(block.count) < size && !walk.done()) {
+      const ExpandedRow row = walk.take();
+      block.add(row, call.grads(row.segment));
+    }
+    const auto count = static_cast<int64_t>(block.count);
+    scaled_block(call, block, narrow.middle_rows(0, count), wide.middle_rows(0, count));
   }
 }
 
-// A term with its factors' roles exchanged: shrink by B, expand by A.
-kernels::LowRankSegment mirrored(const LowRankTerm& term, int64_t rows) {
-  return {.row_begin = 0,
-          .row_count = static_cast<int32_t>(rows),
-          .rank = term.rank,
-          .dtype = term.dtype,
-          .a = term.b_t,
-          .b_t = term.a,
-          .a_stride = term.b_stride,
-          .b_stride = term.a_stride,
-          .u = nullptr,
-          .v = nullptr,
-          .scale = 1.0f,
-          .h_offset = 0};
-}
-kernels::LowRankSegment forward(const LowRankTerm& term, int64_t rows) {
-  return {.row_begin = 0,
-          .row_count = static_cast<int32_t>(rows),
-          .rank = term.rank,
-          .dtype = term.dtype,
-          .a = term.a,
-          .b_t = term.b_t,
-          .a_stride = term.a_stride,
-          .b_stride = term.b_stride,
-          .u = nullptr,
-          .v = nullptr,
-          .scale = 1.0f,
-          .h_offset = 0};
-}
-
-void scale_columns(MatrixF h, const float* v) {
-  for (int64_t row = 0; v != nullptr && row < h.rows; ++row) {
-    for (int64_t j = 0; j < h.cols; ++j) h.row(row)[j] *= v[j];
+// The gradients of the `pass`-th low-rank terms, in the order of list_low_rank.
+void list_gradients(const Call& call, size_t pass, std::span<kernels::LowRankGradient> list) {
+  size_t count = 0;
+  for (size_t s = 0; s < call.vjp.segments.size(); ++s) {
+    const LinearTerms* terms = call.terms(call.vjp.segments[s]);
+    if (terms == nullptr || terms->low_rank.size() <= pass) continue;
+    const LinearGrads grads = call.grads(s);
+    const LowRankGrads wanted = grads.low_rank.empty() ? LowRankGrads{} : grads.low_rank[pass];
+    list[count++] = {.a = wanted.a, .b_t = wanted.b_t, .u = wanted.u, .v = wanted.v};
   }
 }
 
-void low_rank_term(kernels::Context& context, const Part& part, size_t index) {
-  const Arena::Mark mark(context.scratch);
-  const LowRankTerm& term = part.terms.low_rank[index];
-  const LowRankGrads grads = part.grads.low_rank.empty() ? LowRankGrads{} : part.grads.low_rank[index];
-  const int64_t rows = part.x.rows;
-  const MatrixF g = take_matrix(context, rows, part.target.out);  // u o dy, later times scale
-  const MatrixF dh = take_matrix(context, rows, term.rank);       // B^T g
-  const MatrixF h = take_matrix(context, rows, term.rank);        // A x
-  scale_rows(context, part.dy, term.u, g);
-  for (int64_t row = 0; row < rows; ++row) {
-    for (float& value : g.row_span(row)) value *= term.scale;
+void low_rank_rows(const Call& call) {
+  kernels::Context& context = call.context;
+  for (size_t pass = 0;; ++pass) {
+    const size_t count = count_low_rank(call.vjp.segments, call.vjp.index, pass);
+    if (count == 0) return;
+    const Arena::Mark mark(context.scratch);
+    const auto list = context.scratch.take<kernels::LowRankSegment>(count);
+    const auto gradients = context.scratch.take<kernels::LowRankGradient>(count);
+    const int64_t h_size = list_low_rank(call.vjp.segments, call.vjp.index, pass, list);
+    list_gradients(call, pass, gradients);
+    float* h = context.scratch.take<float>(h_size).data();
+    float* dh = context.scratch.take<float>(h_size).data();
+    kernels::segmented_shrink(context, list, call.vjp.x, h);
+    kernels::segmented_expand_vjp_h(context, list, call.vjp.dy, dh);
+    kernels::segmented_low_rank_vjp_parameters(context, list, gradients, {.x = call.vjp.x, .h = h, .dy = call.vjp.dy, .dh = dh});
+    if (call.dx.data != nullptr) kernels::segmented_shrink_vjp_x(context, list, dh, call.dx);
   }
-  const kernels::LowRankSegment down = mirrored(term, rows);
-  const kernels::LowRankSegment up = forward(term, rows);
-  kernels::segmented_shrink(context, {&down, 1}, g, dh.data);
-  const bool need_h = grads.v != nullptr || grads.b_t != nullptr || grads.u != nullptr;
-  if (need_h) kernels::segmented_shrink(context, {&up, 1}, part.x, h.data);
-  if (grads.v != nullptr) add_products(context, h, dh, grads.v);
-  scale_columns(dh, term.v);
-  if (need_h) scale_columns(h, term.v);
-  if (grads.a != nullptr) add_outer(context, dh, part.x, grads.a);
-  if (grads.b_t != nullptr) add_outer(context, h, g, grads.b_t);
-  if (part.dx.data != nullptr) kernels::segmented_expand(context, {&down, 1}, dh.data, part.dx);
-  if (grads.u == nullptr) return;
-  for (int64_t row = 0; row < rows; ++row) std::fill(g.row(row), g.row(row) + g.cols, 0.0f);
-  kernels::LowRankSegment scaled = up;
-  scaled.scale = term.scale;
-  kernels::segmented_expand(context, {&scaled, 1}, h.data, g);
-  add_products(context, part.dy, g, grads.u);
+}
+
+void biases(const Call& call) {
+  for (size_t s = 0; s < call.vjp.segments.size(); ++s) {
+    float* bias = call.grads(s).bias;
+    if (bias == nullptr) continue;
+    const Segment& segment = call.vjp.segments[s];
+    const kernels::RowsGradient rows{.row_begin = segment.row_begin, .row_count = segment.row_count, .gradient = bias};
+    kernels::add_bias_vjp(call.context, call.vjp.dy, {&rows, 1});
+  }
 }
 
 }  // namespace
 
 void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF dx) {
-  static const LinearTerms kPlain;
-  static const LinearGrads kNothing;
-  const Target& target = call.targets[call.index];
   DCHECK(call.grads.empty() || call.grads.size() == call.segments.size(), "gradients of every segment, or of none");
-  for (size_t i = 0; i < call.segments.size(); ++i) {
-    const Segment& segment = call.segments[i];
-    const LinearTerms* terms = terms_of(segment, call.index);
-    const Part all{
-        target, terms == nullptr ? kPlain : *terms, call.grads.empty() ? kNothing : call.grads[i], call.x, call.dy, dx};
-    const Part part = all.rows(segment.row_begin, segment.row_count);
-    frozen_part(context, part);
-    for (int64_t row = 0; row < part.x.rows; row += kBlockRows) {
-      const Part block = part.rows(row, std::min<int64_t>(kBlockRows, part.x.rows - row));
-      for (size_t j = 0; j < part.terms.low_rank.size(); ++j) low_rank_term(context, block, j);
-    }
-    if (part.grads.bias != nullptr) add_rows(context, part.dy, part.grads.bias);
-  }
+  const Call whole{context, call, call.targets[call.index], dx};
+  plain_rows(whole);
+  scaled_rows(whole);
+  low_rank_rows(whole);
+  biases(whole);
 }
 
 size_t apply_linear_vjp_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max, int threads) {
   const auto padded = [](int64_t bytes) {
     return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
   };
-  const int64_t block = std::min<int64_t>(rows, kBlockRows);
-  const size_t lists = padded(block * static_cast<int64_t>(sizeof(kernels::ScaledRow))) + padded(block);
-  const size_t scale = padded(block * in * 4) + padded(block * out * 4) +
-                       std::max(lists, kernels::matmul_scratch_bytes(block, out, in, threads));
-  const size_t low_rank =
-      padded(block * out * 4) + 2 * padded(block * rank_max * 4) + std::max(lists, kernels::low_rank_scratch_bytes(1));
-  return std::max(scale, low_rank) + kAlignment;
+  const int64_t block = block_rows(in, out);
+  const size_t plain = kernels::matmul_scratch_bytes(rows, out, in, threads);
+  const size_t scale = padded(block * static_cast<int64_t>(sizeof(kernels::ScaledRow) + sizeof(kernels::ScaledRowGradient) + 1)) +
+                       padded(block * (in + out) * 4) + 4 * kAlignment + kernels::matmul_scratch_bytes(block, out, in, threads);
+  // One segment per row at most; all with a factor u.
+  const auto segment = static_cast<int64_t>(2 * sizeof(kernels::LowRankSegment) + sizeof(kernels::LowRankGradient) + 160);
+  const size_t low_rank = padded(rows * segment) + padded(rows * rank_max * 6 * 4) + padded((2 * rows + 16) * std::max(in, out) * 4) +
+                          kernels::low_rank_scratch_bytes(rows) + 32 * kAlignment;
+  return std::max({plain, scale, low_rank}) + kAlignment;
 }
 
 }  // namespace umbel

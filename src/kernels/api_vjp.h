@@ -51,9 +51,10 @@ struct ScaledRows {
   std::span<const uint8_t> first;                // as in combine_scaled
   std::span<const ScaledRowGradient> gradients;  // empty: none wanted
 };
-// dx[source] (+)= sum of pre o dexpanded[i] (overwritten where first[i]); gradients.pre += dexpanded[i] o x[source].
+// dx[source] (+)= sum of pre o dexpanded[i] (overwritten where first[i]; data null = not wanted);
+// gradients.pre += dexpanded[i] o x[source].
 void gather_scaled_vjp(Context& context, ConstMatrixF x, const ScaledRows& rows, ConstMatrixF dexpanded, MatrixF dx);
-// du[i] = post o dy[source]; gradients.post += dy[source] o u[i].
+// du[i] = post o dy[source]; gradients.post += dy[source] o u[i]. du may be u.
 void combine_scaled_vjp(Context& context, ConstMatrixF u, const ScaledRows& rows, ConstMatrixF dy, MatrixF du);
 
 // ---- segmented low rank -------------------------------------------------------------------------------------------

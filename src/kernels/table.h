@@ -26,7 +26,8 @@ struct ShrinkTile {
   int64_t h_stride;
 };
 
-// y[i, o] += u[o] * scale * (sum over ascending r of h[i, r] * b[r, o]) for i < rows, o < cols.
+// y[i, o] += u[o] * scale * (sum over ascending r of h[i, r] * b[r, o]) for i < rows, o < cols. With chain (u null, scale 1) the
+// sum goes on from y itself: cutting r into calls changes no bits.
 struct ExpandTile {
   const float* h;
   int64_t h_stride;
@@ -39,6 +40,7 @@ struct ExpandTile {
   float scale;
   float* y;
   int64_t y_stride;
+  bool chain = false;
 };
 
 // Layout of one head in one KV block (kKvBlockSize = 16 positions): K is transposed, [head_dim][16], so that 16 scores

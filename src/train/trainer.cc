@@ -91,6 +91,7 @@ class SharedTrainer final : public Trainer {
   ThreadPool pool_;
   std::vector<std::unique_ptr<Job>> jobs_;
   BatchRows batch_;
+  int64_t longest_known_ = 1;  // rows of the longest example of any job: buffers are laid out once
   int64_t rows_reserved_ = 0, longest_reserved_ = 0;
   std::unique_ptr<Arena> scratch_;
   std::unique_ptr<KvCache> kv_;
@@ -107,6 +108,9 @@ Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const st
   Schedule schedule{.kind = spec.schedule, .steps = steps,
                     .warmup_steps = static_cast<int64_t>(std::ceil(spec.warmup_share * static_cast<double>(steps))),
                     .floor = spec.schedule_floor};
+  for (const Example& example : data.examples) {
+    longest_known_ = std::max<int64_t>(longest_known_, static_cast<int64_t>(example.tokens.size()) - 1);
+  }
   jobs_.push_back(std::make_unique<Job>(Job{spec, &data, std::move(adapter), std::move(order), schedule, {.name = spec.name, .steps = steps}}));
   return ok_status();
 }
@@ -174,7 +178,7 @@ void SharedTrainer::run_pass(const Sums& sums) {
 void SharedTrainer::run_items(std::span<const Item> items, const Sums& sums) {
   int64_t longest = 1;
   for (const Item& item : items) longest = std::max<int64_t>(longest, static_cast<int64_t>(item.example->tokens.size()) - 1);
-  reserve(std::max(options_.pass_rows_max, longest), longest);
+  reserve(std::max(options_.pass_rows_max, longest), std::max(longest, longest_known_));
   batch_.clear();
   for (const Item& item : items) {
     const auto rows = static_cast<int64_t>(item.example->tokens.size()) - 1;

@@ -77,7 +77,9 @@ template <typename T, int kRows, int kVectors>
 UMBEL_INLINE void expand_tile(const ExpandTile& t, int64_t row, int64_t o, int lanes) {
   Vec sum[kRows][kVectors];
   for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j) sum[i][j] = zero();
+    for (int j = 0; j < kVectors; ++j) {
+      sum[i][j] = t.chain ? load_lanes(t.y + (row + i) * t.y_stride + o + j * kLanes, lanes) : zero();
+    }
   }
   const float* h = t.h + row * t.h_stride;
   const T* b = static_cast<const T*>(t.b) + o;
@@ -99,6 +101,12 @@ UMBEL_INLINE void expand_tile(const ExpandTile& t, int64_t row, int64_t o, int l
         for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(hv, bv[j], sum[i][j]);
       }
     }
+  }
+  if (t.chain) {
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kVectors; ++j) store_lanes(t.y + (row + i) * t.y_stride + o + j * kLanes, sum[i][j], lanes);
+    }
+    return;
   }
   for (int j = 0; j < kVectors; ++j) {
     Vec scale = set1(t.scale);

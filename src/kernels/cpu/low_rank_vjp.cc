@@ -51,9 +51,22 @@ void vjp_u(Context& context, const LowRankSegment& segment, const LowRankActivat
   plain.u = nullptr;
   plain.scale = 1.0f;
   segmented_expand(context, {&plain, 1}, act.h, {bh.data(), segment.row_count, out});
-  for (int64_t i = 0; i < segment.row_count; ++i) {
-    context.table.vjp.product_add(act.dy.row(segment.row_begin + i), bh.data() + i * out, segment.scale, du, out);
-  }
+  for_cols(context, out, [&](int64_t col, int64_t count) {
+    for (int64_t i = 0; i < segment.row_count; ++i) {
+      context.table.vjp.product_add(act.dy.row(segment.row_begin + i) + col, bh.data() + i * out + col, segment.scale, du + col, count);
+    }
+  });
+}
+
+// u o dy of one segment's rows, in scratch.
+ConstMatrixF scaled_dy(Context& context, const LowRankSegment& segment, ConstMatrixF dy) {
+  const std::span<float> scaled = context.scratch.take<float>(segment.row_count * dy.cols);
+  for_rows(context, segment.row_count, dy.cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      context.table.scale(dy.row(segment.row_begin + i), segment.u, scaled.data() + i * dy.cols, dy.cols);
+    }
+  });
+  return {scaled.data(), segment.row_count, dy.cols};
 }
 
 // dv[rank] += sum over rows of dh o (A x).
@@ -67,6 +80,16 @@ void vjp_v(Context& context, const LowRankSegment& segment, const LowRankActivat
   for (int64_t i = 0; i < segment.row_count; ++i) {
     context.table.vjp.product_add(act.dh + segment.h_offset + i * segment.rank, ax.data() + i * segment.rank, 1.0f, dv,
                                   segment.rank);
+  }
+}
+
+// factor o rows, turned: [rank][row_count] at the segment's place of `target`. factors: [rank] or null, times scale.
+void turn_rows(Context& context, const LowRankSegment& segment, const float* rows, const float* factors, float scale, float* target) {
+  float* turned = target + segment.h_offset;
+  context.table.vjp.transpose({rows + segment.h_offset, segment.rank, segment.row_count, segment.rank}, turned, segment.row_count);
+  for (int64_t r = 0; r < segment.rank; ++r) {
+    const float factor = factors == nullptr ? scale : factors[r] * scale;
+    for (int64_t i = 0; i < segment.row_count && factor != 1.0f; ++i) turned[r * segment.row_count + i] *= factor;
   }
 }
 
@@ -89,21 +112,24 @@ void gemm_add(Context& context, std::span<const ExpandTile> products) {
     const int64_t row = (task - first_task[p]) % row_slices * kRows;
     const int64_t col = (task - first_task[p]) / row_slices * kCols;
     ExpandTile part = whole;
+    part.chain = true;
     part.h += row * whole.h_stride;
     part.rows = std::min(kRows, whole.rows - row);
     part.b = static_cast<const float*>(whole.b) + col;
     part.cols = std::min(kCols, whole.cols - col);
-    part.u = whole.u == nullptr ? nullptr : whole.u + col;
     part.y += row * whole.y_stride + col;
     context.table.expand_f32(part);
   });
 }
 
 size_t low_rank_vjp_scratch_bytes(std::span<const LowRankSegment> segments, int64_t out) {
-  int64_t rows = 0;
-  for (const LowRankSegment& segment : segments) rows = std::max<int64_t>(rows, segment.row_count);
+  int64_t rows = 0, scaled_rows = 0;
+  for (const LowRankSegment& segment : segments) {
+    rows = std::max<int64_t>(rows, segment.row_count);
+    scaled_rows += segment.u != nullptr ? segment.row_count + 16 : 0;
+  }
   const int64_t count = static_cast<int64_t>(segments.size());
-  const int64_t floats = 2 * h_floats(segments) + rows * std::max(out, rank_max(segments)) + count * rank_max(segments);
+  const int64_t floats = 2 * h_floats(segments) + (rows + scaled_rows) * std::max(out, rank_max(segments)) + count * rank_max(segments);
   return static_cast<size_t>(floats) * sizeof(float) + count * (sizeof(LowRankSegment) + 2 * sizeof(ExpandTile)) +
          low_rank_scratch_bytes(count) + gemm_add_scratch_bytes(2 * count) + 16 * 64;
 }
@@ -123,15 +149,10 @@ void segmented_expand_vjp_h(Context& context, std::span<const LowRankSegment> se
     const LowRankSegment& segment = segments[s];
     if (segment.u == nullptr || segment.row_count == 0) continue;
     Arena::Mark row_mark(context.scratch);
-    const std::span<float> scaled = context.scratch.take<float>(segment.row_count * dy.cols);
-    for_rows(context, segment.row_count, dy.cols, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        context.table.scale(dy.row(segment.row_begin + i), segment.u, scaled.data() + i * dy.cols, dy.cols);
-      }
-    });
+    const ConstMatrixF scaled = scaled_dy(context, segment, dy);
     LowRankSegment one = transposed_expand(segment, scales.data() + s * rank);
     one.row_begin = 0;
-    segmented_shrink(context, {&one, 1}, {scaled.data(), segment.row_count, dy.cols}, dh);
+    segmented_shrink(context, {&one, 1}, scaled, dh);
   }
 }
 
@@ -159,31 +180,23 @@ void segmented_low_rank_vjp_parameters(Context& context, std::span<const LowRank
   const std::span<float> h_t = context.scratch.take<float>(h_floats(segments));
   const std::span<float> dh_t = context.scratch.take<float>(h_floats(segments));
   size_t count = 0;
+  const auto add_product = [&](const LowRankSegment& segment, const float* rows_t, ConstMatrixF b, float* y) {
+    products[count++] = {.h = rows_t + segment.h_offset, .h_stride = segment.row_count, .rows = segment.rank,
+                         .rank = segment.row_count, .b = b.data, .b_stride = b.stride, .cols = b.cols,
+                         .u = nullptr, .scale = 1.0f, .y = y, .y_stride = b.cols};
+  };
   for (size_t s = 0; s < segments.size(); ++s) {
     const LowRankSegment& segment = segments[s];
     if (segment.row_count == 0) continue;
-    const auto product = [&](const float* rows_t, ConstMatrixF b, float* y) {
-      return ExpandTile{.h = rows_t + segment.h_offset, .h_stride = segment.row_count, .rows = segment.rank,
-                        .rank = segment.row_count, .b = b.row(segment.row_begin), .b_stride = b.stride, .cols = b.cols,
-                        .u = nullptr, .scale = 1.0f, .y = y, .y_stride = b.cols};
-    };
-    const auto transpose = [&](const float* rows, std::span<float> target) {
-      context.table.vjp.transpose({rows + segment.h_offset, segment.rank, segment.row_count, segment.rank},
-                                  target.data() + segment.h_offset, segment.row_count);
-    };
     if (gradients[s].b_t != nullptr) {
-      transpose(act.h, h_t);
-      products[count] = product(h_t.data(), act.dy, gradients[s].b_t);
-      products[count].u = segment.u;
-      products[count++].scale = segment.scale;
+      turn_rows(context, segment, act.h, nullptr, segment.scale, h_t.data());
+      const bool scaled = segment.u != nullptr;  // the copies of all segments together have at most as many rows as dy per term
+      add_product(segment, h_t.data(), scaled ? scaled_dy(context, segment, act.dy) : act.dy.middle_rows(segment.row_begin, segment.row_count),
+                  gradients[s].b_t);
     }
     if (gradients[s].a != nullptr) {
-      transpose(act.dh, dh_t);
-      for (int64_t r = 0; segment.v != nullptr && r < segment.rank; ++r) {
-        float* row = dh_t.data() + segment.h_offset + r * segment.row_count;
-        for (int64_t i = 0; i < segment.row_count; ++i) row[i] *= segment.v[r];
-      }
-      products[count++] = product(dh_t.data(), act.x, gradients[s].a);
+      turn_rows(context, segment, act.dh, segment.v, 1.0f, dh_t.data());
+      add_product(segment, dh_t.data(), act.x.middle_rows(segment.row_begin, segment.row_count), gradients[s].a);
     }
   }
   gemm_add(context, products.first(count));

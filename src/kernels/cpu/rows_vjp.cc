@@ -11,15 +11,6 @@ namespace umbel::kernels {
 namespace {
 
 constexpr int64_t kExpCost = 4;
-// Columns of one task where a sum runs over rows: such tasks never share an element of the gradient.
-constexpr int64_t kCols = 256;
-
-// Calls body(col_begin, col_count) over [0, cols) in parallel slices.
-template <typename Body>
-void for_cols(Context& context, int64_t cols, const Body& body) {
-  context.pool.parallel_for((cols + kCols - 1) / kCols,
-                            [&](int64_t task, int) { body(task * kCols, std::min(kCols, cols - task * kCols)); });
-}
 
 }  // namespace
 
@@ -105,14 +96,14 @@ void matmul_vjp_w(Context& context, ConstMatrixF dy, ConstMatrixF x, MatrixF dw)
 }
 
 void gather_scaled_vjp(Context& context, ConstMatrixF x, const ScaledRows& rows, ConstMatrixF dexpanded, MatrixF dx) {
-  CHECK(rows.first.size() == rows.rows.size() && x.cols == dx.cols && dexpanded.cols == x.cols,
+  CHECK(rows.first.size() == rows.rows.size() && (dx.data == nullptr || x.cols == dx.cols) && dexpanded.cols == x.cols,
         "gather_scaled_vjp: shapes differ");
   for_cols(context, x.cols, [&](int64_t col, int64_t count) {
     const auto part = [&](const float* vector) { return vector == nullptr ? nullptr : vector + col; };
     for (size_t i = 0; i < rows.rows.size(); ++i) {
       const ScaledRow& row = rows.rows[i];
       const auto leaf = rows.first[i] != 0 ? context.table.scale : context.table.scale_add;
-      leaf(dexpanded.row(i) + col, part(row.pre), dx.row(row.source_row) + col, count);
+      if (dx.data != nullptr) leaf(dexpanded.row(i) + col, part(row.pre), dx.row(row.source_row) + col, count);
       if (!rows.gradients.empty() && rows.gradients[i].pre != nullptr) {
         context.table.vjp.product_add(dexpanded.row(i) + col, x.row(row.source_row) + col, 1.0f,
                                       rows.gradients[i].pre + col, count);

@@ -21,4 +21,12 @@ void for_rows(Context& context, int64_t rows, int64_t row_elements, const Body& 
   });
 }
 
+// Calls body(col_begin, col_count) over [0, cols) in parallel: where a sum runs over rows, tasks never share an element of it.
+template <typename Body>
+void for_cols(Context& context, int64_t cols, const Body& body) {
+  constexpr int64_t kCols = 128;
+  context.pool.parallel_for((cols + kCols - 1) / kCols,
+                            [&](int64_t task, int) { body(task * kCols, std::min(kCols, cols - task * kCols)); });
+}
+
 }  // namespace umbel::kernels

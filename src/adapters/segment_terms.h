@@ -1,0 +1,53 @@
+// What the forward and the mirror of the algebra both walk over: the terms of every segment at one target. Private to adapters/.
+#pragma once
+
+#include <span>
+
+#include "adapters/segments.h"
+#include "adapters/targets.h"
+#include "kernels/api.h"
+
+namespace umbel {
+
+inline const LinearTerms* terms_of(const Segment& segment, int32_t index) {
+  return segment.adapter == nullptr ? nullptr : segment.adapter->linear(index);
+}
+inline bool has_scale(const LinearTerms* terms) { return terms != nullptr && !terms->scale.empty(); }
+inline bool has_own_weight(const LinearTerms* terms) { return terms != nullptr && terms->own_weight != nullptr; }
+
+// Segments that have a `pass`-th low-rank term.
+size_t count_low_rank(Segments segments, int32_t index, size_t pass);
+// Fills list (count_low_rank of them), h laid out one behind the other; the floats of h come back.
+int64_t list_low_rank(Segments segments, int32_t index, size_t pass, std::span<kernels::LowRankSegment> list);
+
+// One expanded row, and where it comes from.
+struct ExpandedRow {
+  kernels::ScaledRow scaled;
+  int32_t segment;
+  int32_t term;  // 0 for a row without scale terms
+};
+
+// Walks the expanded rows of a step: (segment, row, term), rows ascending, the terms of a row together and in order. Rows with
+// weights of their own are passed over; so are, when asked, rows without scale terms.
+class ExpandedRows {
+ public:
+  ExpandedRows(Segments segments, int32_t index, bool scaled_only = false)
+      : segments_(segments), index_(index), scaled_only_(scaled_only) {
+    settle();
+  }
+  bool done() const { return segment_ == segments_.size(); }
+  ExpandedRow take();
+
+ private:
+  void settle();
+
+  Segments segments_;
+  int32_t index_;
+  bool scaled_only_;
+  size_t segment_ = 0;
+  int32_t row_ = 0;
+  int32_t term_ = 0;
+  const LinearTerms* terms_ = nullptr;
+};
+
+}  // namespace umbel
