@@ -1,43 +1,146 @@
 #include "train/job.h"
 
 #include <cmath>
+#include <span>
+#include <utility>
 
 namespace umbel {
+namespace {
 
-Result<TrainKind> parse_train_kind(const std::string& name) {
-  if (name == "lora") return TrainKind::kLora;
-  if (name == "rslora") return TrainKind::kRsLora;
-  if (name == "ia3") return TrainKind::kIa3;
-  if (name == "flora") return TrainKind::kFlora;
-  if (name == "flora-residual") return TrainKind::kFloraResidual;
-  return invalid_argument("unknown kind \"" + name + "\" (trained here: lora, rslora, ia3, flora, flora-residual)");
+template <typename Value>
+using Names = std::span<const std::pair<const char*, Value>>;
+
+constexpr std::pair<const char*, TrainKind> kKinds[] = {
+    {"lora", TrainKind::kLora}, {"rslora", TrainKind::kRsLora}, {"lora-plus", TrainKind::kLoraPlus}, {"qlora", TrainKind::kQlora},
+    {"dora", TrainKind::kDora}, {"vera", TrainKind::kVera},     {"ia3", TrainKind::kIa3},            {"flora", TrainKind::kFlora},
+    {"flora-residual", TrainKind::kFloraResidual},
+};
+constexpr std::pair<const char*, OptimizerKind> kOptimizers[] = {{"adamw", OptimizerKind::kAdamW}, {"sgd", OptimizerKind::kSgd}};
+constexpr std::pair<const char*, FloraInit> kFloraInits[] = {
+    {"default", FloraInit::kDefault},        {"ones", FloraInit::kOnes},         {"identity_lora", FloraInit::kIdentityLora},
+    {"ones_noise", FloraInit::kOnesNoise},   {"residual", FloraInit::kResidual},
+};
+
+template <typename Value>
+Result<Value> parse_name(const std::string& what, const std::string& name, Names<Value> names) {
+  std::string known;
+  for (const auto& [text, value] : names) {
+    if (name == text) return value;
+    known += (known.empty() ? "" : ", ") + std::string(text);
+  }
+  return invalid_argument("unknown " + what + " \"" + name + "\" (known: " + known + ")");
+}
+
+bool is_flora(TrainKind kind) { return kind == TrainKind::kFlora || kind == TrainKind::kFloraResidual; }
+
+std::string check_targets(const JobSpec& spec) {
+  if ((!spec.targets.empty()) + (!spec.target_regex.empty()) + spec.all_linear > 1) {
+    return "targets, target_regex and all_linear say the same thing three ways; give one of them";
+  }
+  const bool by_name = spec.target_regex.empty() && !spec.all_linear;
+  if (!spec.layers.empty() && !by_name) return "layers needs targets by name";
+  for (const int64_t layer : spec.layers) {
+    if (layer < 0) return "layer " + std::to_string(layer) + " is negative; layers count from 0";
+  }
+  if (!spec.feedforward.empty() && spec.kind != TrainKind::kIa3) return "feedforward is IA3's";
+  return "";
+}
+
+std::string check_ranks(const JobSpec& spec) {
+  constexpr int64_t kRankMax = 4096;
+  const auto out_of_range = [&](int64_t rank) { return rank < 1 || rank > kRankMax; };
+  const auto range = [&](int64_t rank) { return std::to_string(rank) + " is not in 1 .. " + std::to_string(kRankMax); };
+  if (out_of_range(spec.rank)) return "rank " + range(spec.rank);
+  for (const auto& [pattern, rank] : spec.rank_pattern) {
+    if (out_of_range(rank)) return "rank_pattern[\"" + pattern + "\"]: " + range(rank);
+  }
+  if (!std::isfinite(spec.alpha) || spec.alpha <= 0) return "alpha must be a positive number";
+  for (const auto& [pattern, alpha] : spec.alpha_pattern) {
+    if (!std::isfinite(alpha) || alpha <= 0) return "alpha_pattern[\"" + pattern + "\"] must be a positive number";
+  }
+  const std::string kind = train_kind_name(spec.kind);
+  if (!spec.rank_pattern.empty() && !is_lora_family(spec.kind) && !is_flora(spec.kind)) return "rank_pattern has no meaning for " + kind;
+  if (!spec.alpha_pattern.empty() && !is_lora_family(spec.kind)) return "alpha_pattern has no meaning for " + kind;
+  return "";
+}
+
+std::string check_dropout(const JobSpec& spec) {
+  if (!(spec.dropout >= 0 && spec.dropout < 1)) return "dropout must be in [0, 1)";
+  if (spec.dropout > 0 && !is_lora_family(spec.kind) && spec.kind != TrainKind::kVera) {
+    return "dropout has no meaning for " + train_kind_name(spec.kind) +
+           ": the adapter's input is the base's own, so the base would be dropped with it; use 0";
+  }
+  return "";
+}
+
+std::string check_start(const JobSpec& spec) {
+  const FloraInit init = spec.flora_init;
+  if (init != FloraInit::kDefault && !is_flora(spec.kind)) return "flora_init is FLoRA's";
+  if (spec.kind == TrainKind::kFloraResidual && init != FloraInit::kDefault && init != FloraInit::kResidual) {
+    return "the residual form starts with flora_init residual; any other start would change the base";
+  }
+  if (spec.kind == TrainKind::kFlora && init == FloraInit::kResidual) {
+    return "flora_init residual starts at zero, which erases the base in the multiplicative form; use kind flora-residual";
+  }
+  if (init == FloraInit::kOnes) {
+    bool higher = spec.rank > 1;
+    for (const auto& [pattern, rank] : spec.rank_pattern) higher |= rank > 1;
+    if (higher) {
+      return "flora_init ones is degenerate at rank > 1: all components get the same gradient and stay equal for ever; use identity_lora "
+             "or ones_noise";
+    }
+  }
+  if (!(spec.flora_init_scale > 0) || !std::isfinite(spec.flora_init_scale)) return "flora_init_scale must be a positive number";
+  if (!std::isfinite(spec.vera_d_initial) || spec.vera_d_initial == 0) return "vera_d_initial must be a number other than 0";
+  return "";
+}
+
+std::string check_optimizer(const JobSpec& spec) {
+  if (!std::isfinite(spec.learning_rate) || spec.learning_rate <= 0) return "the learning rate must be a positive number";
+  if (!std::isfinite(spec.lora_plus_ratio) || spec.lora_plus_ratio < 0) return "lora_plus_ratio must be a positive number";
+  if (spec.lora_plus_ratio != 0 && !is_lora_family(spec.kind)) return "lora_plus_ratio is for LoRA kinds";
+  if (!(spec.momentum >= 0 && spec.momentum < 1)) return "momentum must be in [0, 1)";
+  if (spec.momentum != 0 && spec.optimizer != OptimizerKind::kSgd) return "momentum is SGD's; AdamW has beta1";
+  if (spec.clip < 0) return "clip must not be negative";
+  if (spec.warmup_share < 0 || spec.warmup_share > 1) return "warm-up is a share of the steps, 0 .. 1";
+  if (spec.schedule_floor < 0 || spec.schedule_floor > 1) return "the schedule's floor is a share of the peak, 0 .. 1";
+  if (spec.weight_decay < 0 || !std::isfinite(spec.weight_decay)) return "weight decay must not be negative";
+  if (spec.weight_decay != 0 && !is_lora_family(spec.kind) && spec.kind != TrainKind::kVera) {
+    return "weight decay would pull a multiplicative adapter to zero, which erases the base; use 0";
+  }
+  return "";
+}
+
+}  // namespace
+
+Result<TrainKind> parse_train_kind(const std::string& name) { return parse_name<TrainKind>("kind", name, kKinds); }
+Result<OptimizerKind> parse_optimizer(const std::string& name) { return parse_name<OptimizerKind>("optimizer", name, kOptimizers); }
+Result<FloraInit> parse_flora_init(const std::string& name) { return parse_name<FloraInit>("flora_init", name, kFloraInits); }
+
+std::string train_kind_name(TrainKind kind) {
+  for (const auto& [text, value] : kKinds) {
+    if (value == kind) return text;
+  }
+  return "";
+}
+
+bool is_lora_family(TrainKind kind) {
+  return kind == TrainKind::kLora || kind == TrainKind::kRsLora || kind == TrainKind::kLoraPlus || kind == TrainKind::kQlora ||
+         kind == TrainKind::kDora;
 }
 
 std::vector<std::string> default_targets(TrainKind kind) {
-  switch (kind) {
-    case TrainKind::kLora:
-    case TrainKind::kRsLora: return {"q_proj", "v_proj"};
-    case TrainKind::kIa3: return {"k_proj", "v_proj", "down_proj"};
-    case TrainKind::kFlora:
-    case TrainKind::kFloraResidual:
-      return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
-  }
-  return {};
+  if (is_flora(kind)) return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+  if (kind == TrainKind::kIa3) return {"k_proj", "v_proj", "down_proj"};
+  return {"q_proj", "v_proj"};
 }
 
 Status check_job(const JobSpec& spec) {
-  const auto bad = [&](const std::string& what) { return invalid_argument(spec.name + ": " + what); };
-  if (spec.rank < 1 || spec.rank > 4096) return bad("rank " + std::to_string(spec.rank) + " is not in 1 .. 4096");
-  if (!std::isfinite(spec.alpha) || spec.alpha <= 0) return bad("alpha must be a positive number");
-  if (!std::isfinite(spec.learning_rate) || spec.learning_rate <= 0) return bad("the learning rate must be a positive number");
-  if (spec.epochs < 1) return bad("epochs must be at least 1");
-  if (spec.batch < 1) return bad("batch must be at least 1");
-  if (spec.clip < 0) return bad("clip must not be negative");
-  if (spec.warmup_share < 0 || spec.warmup_share > 1) return bad("warm-up is a share of the steps, 0 .. 1");
-  if (spec.schedule_floor < 0 || spec.schedule_floor > 1) return bad("the schedule's floor is a share of the peak, 0 .. 1");
-  if (spec.weight_decay != 0 && spec.kind != TrainKind::kLora && spec.kind != TrainKind::kRsLora) {
-    return bad("weight decay would pull a multiplicative adapter to zero, which erases the base; use 0");
+  for (const auto check : {check_targets, check_ranks, check_dropout, check_start, check_optimizer}) {
+    if (const std::string what = check(spec); !what.empty()) return invalid_argument(spec.name + ": " + what);
   }
+  if (spec.epochs < 1) return invalid_argument(spec.name + ": epochs must be at least 1");
+  if (spec.batch < 1) return invalid_argument(spec.name + ": batch must be at least 1");
   return ok_status();
 }
 

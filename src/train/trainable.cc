@@ -47,6 +47,10 @@ void fill_kaiming(float* values, int64_t count, int64_t in, uint64_t key) {
 Result<std::unique_ptr<TrainableAdapter>> TrainableAdapter::create(const JobSpec& spec, const TargetTable& targets,
                                                                    const std::string& base_name) {
   RETURN_IF_ERROR(check_job(spec));
+  if (spec.kind == TrainKind::kDora || spec.kind == TrainKind::kVera || spec.kind == TrainKind::kQlora || spec.kind == TrainKind::kLoraPlus ||
+      spec.dropout > 0 || spec.optimizer != OptimizerKind::kAdamW) {
+    return unsupported(spec.name + ": this kind, dropout or optimizer is not trained here yet");
+  }
   std::unique_ptr<TrainableAdapter> trainable(new TrainableAdapter(spec, targets));
   trainable->config_ = make_config(spec, base_name);
   ASSIGN_OR_RETURN(const ConfigValue config, to_config_value(trainable->config_));
