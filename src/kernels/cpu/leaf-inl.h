@@ -2,6 +2,7 @@
 //
 // House habit 7: leaves include plain data only (no containers, no shared inline functions), everything inside the namespace
 // of the target; otherwise the linker may hand code with special instructions to the baseline path.
+#include "kernels/cpu/lanes-inl.h"
 #include "kernels/cpu/exp-inl.h"
 #include "kernels/cpu/row-inl.h"
 // (order matters: each builds on those above)

@@ -172,49 +172,47 @@ static void matmul_tile(const MatmulTile& tile) {
   kRows[tile.rows - 1](tile);
 }
 
-// Rows are read a cache line at a time into a small block and leave it transposed: reading them one number at a time
-// would fight over the sets of the first-level cache when the row stride is a power of two.
-constexpr int64_t kPackBlock = 16;
-
-static void pack_x_f32(const float* x, int64_t x_stride, int64_t rows, int64_t k, int64_t k_padded, void* packed) {
-  float* target = (float*)packed;
-  float block[kTileRows][kPackBlock];
-  for (int64_t i = 0; i < k_padded; i += kPackBlock) {
-    const int64_t count = k_padded - i < kPackBlock ? k_padded - i : kPackBlock;
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* row = x + r * x_stride + i;
-      if (i + kPackBlock <= k) {
-        for (int v = 0; v < kPackBlock; v += kLanes) store(block[r] + v, load(row + v));
-      } else {
-        for (int64_t c = 0; c < count; ++c) block[r][c] = i + c < k ? row[c] : 0.0f;
-      }
+// 32-bit words of up to kTileRows rows to [word][rows], a square of vectors at a time; word(r, i) gives kLanes words of row r from
+// word i on. Reading one number at a time would fight over the sets of the first-level cache when the stride is a power of two.
+template <class Word>
+UMBEL_INLINE void pack_words(int64_t rows, int64_t words, float* target, const Word& word) {
+  for (int64_t i = 0; i < words; i += kLanes) {
+    const int n = (int)(words - i < kLanes ? words - i : kLanes);
+    if (rows == 1) {
+      store_lanes(target + i, word(0, i), n);
+      continue;
     }
-    for (int64_t c = 0; c < count; ++c) {
-      for (int64_t r = 0; r < rows; ++r) target[r] = block[r][c];
-      target += rows;
+    for (int64_t begin = 0; begin < rows; begin += kLanes) {
+      const int count = (int)(rows - begin < kLanes ? rows - begin : kLanes);
+      Vec square[kLanes];
+      for (int r = 0; r < kLanes; ++r) square[r] = r < count ? word(begin + r, i) : zero();
+      transpose(square);
+      for (int c = 0; c < n; ++c) store_lanes(target + (i + c) * rows + begin, square[c], count);
     }
   }
 }
 
+static void pack_x_f32(const float* x, int64_t x_stride, int64_t rows, int64_t k, int64_t k_padded, void* packed) {
+  pack_words(rows, k_padded, (float*)packed, [&](int64_t r, int64_t i) {
+    const float* row = x + r * x_stride + i;
+    if (i + kLanes <= k) return load(row);
+    return i < k ? load_partial(row, (int)(k - i)) : zero();
+  });
+}
+
 static void pack_x_bf16(const float* x, int64_t x_stride, int64_t rows, int64_t k, int64_t k_padded, void* packed) {
-  uint32_t* target = (uint32_t*)packed;
-  uint32_t block[kTileRows][kPackBlock / 2];
-  for (int64_t i = 0; i < k_padded; i += kPackBlock) {
-    const int64_t count = k_padded - i < kPackBlock ? k_padded - i : kPackBlock;
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* row = x + r * x_stride + i;
-      float tail[kPackBlock];
-      if (i + kPackBlock > k) {
-        for (int64_t c = 0; c < kPackBlock; ++c) tail[c] = i + c < k ? row[c] : 0.0f;
-        row = tail;
-      }
-      for (int v = 0; v < kPackBlock; v += kLanes) store_bf16((uint16_t*)block[r] + v, load(row + v));
+  pack_words(rows, k_padded / 2, (float*)packed, [&](int64_t r, int64_t i) {
+    uint16_t pairs[2 * kLanes];
+    for (int half = 0; half < 2; ++half) {
+      const int64_t first = 2 * i + half * kLanes;
+      const float* row = x + r * x_stride + first;
+      const Vec values = first + kLanes <= k ? load(row) : first < k ? load_partial(row, (int)(k - first)) : zero();
+      store_bf16(pairs + half * kLanes, values);
     }
-    for (int64_t c = 0; c < count / 2; ++c) {
-      for (int64_t r = 0; r < rows; ++r) target[r] = block[r][c];
-      target += rows;
-    }
-  }
+    float words[kLanes];
+    __builtin_memcpy(words, pairs, sizeof(words));
+    return load(words);
+  });
 }
 
 // ---- gradient towards x: a square of the weight, transposed and widened ---------------------------------------------

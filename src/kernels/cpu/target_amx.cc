@@ -22,6 +22,7 @@ UMBEL_INLINE void tile_release() { _tile_release(); }
 }  // namespace umbel::kernels::amx
 #include "kernels/cpu/matmul_amx-inl.h"
 // (the tiles come before the table)
+#include "kernels/cpu/lanes-inl.h"
 #include "kernels/cpu/matmul-inl.h"
 
 namespace umbel::kernels::amx {

@@ -79,11 +79,14 @@ static void softmax_scores_row(const float* p, const float* dp, float* y, int64_
 }
 
 static void transpose_rows(const Block& block, float* y, int64_t y_stride) {
-  constexpr int64_t kTile = 16;  // both sides of a tile stay in the first cache
-  for (int64_t i0 = 0; i0 < block.rows; i0 += kTile) {
-    const int64_t i1 = i0 + kTile < block.rows ? i0 + kTile : block.rows;
-    for (int64_t j = 0; j < block.cols; ++j) {
-      for (int64_t i = i0; i < i1; ++i) y[j * y_stride + i] = block.x[i * block.stride + j];
+  for (int64_t i = 0; i < block.rows; i += kLanes) {
+    const int rows = (int)(block.rows - i < kLanes ? block.rows - i : kLanes);
+    for (int64_t j = 0; j < block.cols; j += kLanes) {
+      const int cols = (int)(block.cols - j < kLanes ? block.cols - j : kLanes);
+      Vec square[kLanes];
+      for (int r = 0; r < kLanes; ++r) square[r] = r < rows ? load_lanes(block.x + (i + r) * block.stride + j, cols) : zero();
+      transpose(square);
+      for (int c = 0; c < cols; ++c) store_lanes(y + (j + c) * y_stride + i, square[c], rows);
     }
   }
 }
