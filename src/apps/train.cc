@@ -118,7 +118,7 @@ Status run_train(Flags flags) {
   RETURN_IF_ERROR(result.status);
   const double seconds = log.seconds();
   Json summary{{"job", result.name}, {"steps", result.step}, {"final_loss", result.last_loss}, {"seconds", seconds},
-               {"memory_bytes", trainer->memory_bytes()}, {"out", flags.out}};
+               {"memory_bytes", trainer->plan().beyond_weights()}, {"out", flags.out}};
   if (!held_out.examples.empty()) {
     summary["eval_loss_before"] = before;
     summary["eval_loss"] = trainer->evaluate(0, held_out).loss;

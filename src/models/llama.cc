@@ -37,7 +37,7 @@ class Llama final : public Model, public Training {
   size_t scratch_bytes(int64_t rows, int64_t logit_rows, int64_t rank_max) const override;
 
   Result<const Training*> training() const override;
-  size_t saved_floats(int64_t rows) const override;
+  size_t saved_floats(int64_t rows, Keep keep) const override;
   void forward_saving(kernels::Context& context, const TrainPass& pass, MatrixF x) const override;
   void backward(kernels::Context& context, const TrainPass& pass, MatrixF dx) const override;
   size_t scratch_bytes(const BackwardShape& shape) const override;
@@ -51,7 +51,7 @@ class Llama final : public Model, public Training {
   void layer_forward_saving(const Step& step, const Layer& layer, const kernels::KvLayer& cache, const LayerSaved& saved,
                             MatrixF x) const;
   void layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const;
-  LayerSaved saved_of(std::span<float> saved, size_t layer, int64_t rows) const;
+  LayerSaved saved_of(const TrainPass& pass, size_t layer, int64_t rows) const;
   int64_t saved_floats_per_row() const;
 
   float epsilon_;
@@ -168,12 +168,17 @@ int64_t Llama::saved_floats_per_row() const {
   return 2 * c.hidden_size + 2 * c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim + 2 * c.intermediate_size;
 }
 
-size_t Llama::saved_floats(int64_t rows) const {
-  return static_cast<size_t>(rows * saved_floats_per_row()) * layers_.size();
+size_t Llama::saved_floats(int64_t rows, Keep keep) const {
+  const auto all = static_cast<size_t>(rows * saved_floats_per_row());
+  if (keep == Keep::kAll) return all * layers_.size();
+  return static_cast<size_t>(rows * config_.hidden_size) * layers_.size() + all;
 }
 
-LayerSaved Llama::saved_of(std::span<float> saved, size_t layer, int64_t rows) const {
-  float* at = saved.data() + static_cast<size_t>(rows * saved_floats_per_row()) * layer;
+// With Keep::kLayerInputs: the inputs of all layers, then what the layer at hand needs besides.
+LayerSaved Llama::saved_of(const TrainPass& pass, size_t layer, int64_t rows) const {
+  const bool inputs_only = pass.keep == Keep::kLayerInputs;
+  const auto input_floats = static_cast<size_t>(rows * config_.hidden_size);
+  float* at = pass.saved.data() + (inputs_only ? input_floats * layers_.size() : static_cast<size_t>(rows * saved_floats_per_row()) * layer);
   const auto next = [&](int64_t cols) {
     const MatrixF matrix(at, rows, cols);
     at += rows * cols;
@@ -183,6 +188,7 @@ LayerSaved Llama::saved_of(std::span<float> saved, size_t layer, int64_t rows) c
   const int64_t kv_width = config_.kv_heads * config_.head_dim;
   LayerSaved s;
   s.input = next(config_.hidden_size);
+  if (inputs_only) s.input = MatrixF(pass.saved.data() + input_floats * layer, rows, config_.hidden_size);
   s.middle = next(config_.hidden_size);
   s.attention = {.q = next(width), .k = next(kv_width), .v = next(kv_width), .mixed = next(width)};
   s.mlp = {.gate = next(config_.intermediate_size), .up = next(config_.intermediate_size)};
@@ -196,7 +202,7 @@ void Llama::forward_saving(kernels::Context& context, const TrainPass& pass, Mat
   const Step step{context, targets_, pass.rows, angles};
   embedding_forward(step, embedding_, x);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    layer_forward_saving(step, layers_[i], pass.kv.layer(static_cast<int32_t>(i)), saved_of(pass.saved, i, x.rows), x);
+    layer_forward_saving(step, layers_[i], pass.kv.layer(0), saved_of(pass, i, x.rows), x);
   }
 }
 
@@ -223,7 +229,16 @@ void Llama::backward(kernels::Context& context, const TrainPass& pass, MatrixF d
   rope_.angles(context, pass.rows.positions, pass.rows.rope_lengths, angles);
   const Step step{context, targets_, pass.rows, angles};
   const Backward backward{step, pass.gradients};
-  for (size_t i = layers_.size(); i-- > 0;) layer_backward(backward, layers_[i], saved_of(pass.saved, i, dx.rows), dx);
+  for (size_t i = layers_.size(); i-- > 0;) {
+    const LayerSaved saved = saved_of(pass, i, dx.rows);
+    if (pass.keep == Keep::kLayerInputs) {
+      const Arena::Mark inner(context.scratch);
+      const MatrixF x = take_matrix(context, dx.rows, dx.cols);
+      std::copy_n(saved.input.data, x.rows * x.cols, x.data);
+      layer_forward_saving(step, layers_[i], pass.kv.layer(0), saved, x);
+    }
+    layer_backward(backward, layers_[i], saved, dx);
+  }
 }
 
 void Llama::layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const {
@@ -252,7 +267,7 @@ size_t Llama::scratch_bytes(const BackwardShape& shape) const {
                       attention_backward_scratch_bytes(targets_, layer.attention, shape),
                       mlp_backward_scratch_bytes(targets_, layer.mlp, shape)});
   }
-  return ScratchSum().add(rows * config_.head_dim).add(rows * hidden).add(rows * hidden).bytes() + inner;
+  return ScratchSum().add(rows * config_.head_dim).add(rows * hidden).add(rows * hidden).add(rows * hidden).bytes() + inner;
 }
 
 }  // namespace

@@ -14,12 +14,17 @@
 
 namespace umbel {
 
+// How a pass trades memory for time: every activation that the mirror reads, or only each layer's input, from which the mirror
+// computes the others again (one more forward; the same bits).
+enum class Keep : uint8_t { kAll, kLayerInputs };
+
 // One training pass. All borrowed for its duration.
 struct TrainPass {
   const Rows& rows;           // logit_rows is not used
-  const KvCache& kv;
-  std::span<float> saved;     // saved_floats(M), written by forward_saving, used up by backward
+  const KvCache& kv;          // of one layer: layers use it one after another
+  std::span<float> saved;     // saved_floats(M, keep), written by forward_saving, used up by backward
   TargetGradients gradients;  // only read by backward
+  Keep keep = Keep::kAll;
 };
 
 class Training {
@@ -27,7 +32,7 @@ class Training {
   virtual ~Training() = default;
 
   // Floats that forward_saving keeps for M rows.
-  virtual size_t saved_floats(int64_t rows) const = 0;
+  virtual size_t saved_floats(int64_t rows, Keep keep) const = 0;
   // Every sequence is whole: its rows stand in order from position 0. x[M, hidden] gets the residual stream after the last
   // layer, before the final norm.
   virtual void forward_saving(kernels::Context& context, const TrainPass& pass, MatrixF x) const = 0;

@@ -170,6 +170,13 @@ int64_t TrainableAdapter::trained_values() const {
   return count;
 }
 
+size_t TrainableAdapter::bytes() const {
+  size_t bytes = 0;
+  for (const Parameter& p : parameters_) bytes += p.value.bytes() + p.gradient.bytes() + p.m.bytes() + p.v.bytes();
+  for (const Tensor& buffer : buffers_) bytes += buffer.bytes();
+  return bytes;
+}
+
 void TrainableAdapter::zero_gradients() {
   for (Parameter& parameter : parameters_) {
     std::fill_n(parameter.gradient.f32(), parameter.gradient.elements(), 0.0f);

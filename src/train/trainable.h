@@ -38,6 +38,7 @@ class TrainableAdapter {
   const Adapter& adapter() const { return *adapter_; }
   std::vector<Parameter>& parameters() { return parameters_; }
   int64_t trained_values() const;
+  size_t bytes() const;  // of masters, gradients, moments and scaled copies
   int64_t modules() const { return static_cast<int64_t>(linear_grads_.size()); }
   // Of the target's terms; {} where nothing is trained.
   LinearGrads gradients(int32_t target) const;

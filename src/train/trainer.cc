@@ -76,10 +76,22 @@ class SharedTrainer final : public Trainer {
   EvalReport evaluate(size_t index, const Dataset& data) override;
   void resume(size_t index, const JobState& state) override;
   TrainableAdapter& adapter(size_t index) override { return *jobs_[index]->adapter; }
-  size_t memory_bytes() const override;
+  MemoryPlan plan() const override;
 
  private:
-  void reserve(int64_t rows, int64_t longest);
+  // The largest pass that any data seen so far can make.
+  struct Extent {
+    int64_t rows = 0;
+    int64_t longest = 1;
+    double blocks_per_row = 0;  // KV blocks of a pass, at most
+
+    bool within(const Extent& other) const {
+      return rows <= other.rows && longest <= other.longest && blocks_per_row <= other.blocks_per_row;
+    }
+  };
+  void widen(Extent& extent, const Example& example) const;
+  BackwardShape shape() const;
+  void reserve();
   void run_items(std::span<const Item> items, const Sums& sums);
   void run_pass(const Sums& sums);
   void fill_gradients();
@@ -91,11 +103,10 @@ class SharedTrainer final : public Trainer {
   ThreadPool pool_;
   std::vector<std::unique_ptr<Job>> jobs_;
   BatchRows batch_;
-  int64_t longest_known_ = 1;  // rows of the longest example of any job: buffers are laid out once
-  int64_t rows_reserved_ = 0, longest_reserved_ = 0;
+  Extent extent_, reserved_;
   std::unique_ptr<Arena> scratch_;
   std::unique_ptr<KvCache> kv_;
-  Tensor saved_, x_, dx_;
+  Tensor saved_, x_, dx_;  // (activations; residual stream and its gradient)
   std::vector<std::vector<LinearGrads>> gradients_;            // [target][segment]
   std::vector<std::span<const LinearGrads>> gradient_spans_;
 };
@@ -108,36 +119,51 @@ Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const st
   Schedule schedule{.kind = spec.schedule, .steps = steps,
                     .warmup_steps = static_cast<int64_t>(std::ceil(spec.warmup_share * static_cast<double>(steps))),
                     .floor = spec.schedule_floor};
-  for (const Example& example : data.examples) {
-    longest_known_ = std::max<int64_t>(longest_known_, static_cast<int64_t>(example.tokens.size()) - 1);
-  }
+  for (const Example& example : data.examples) widen(extent_, example);
   jobs_.push_back(std::make_unique<Job>(Job{spec, &data, std::move(adapter), std::move(order), schedule, {.name = spec.name, .steps = steps}}));
   return ok_status();
 }
 
-// Rebuilds the buffers when more rows, a longer row or a larger rank than ever before come along.
-void SharedTrainer::reserve(int64_t rows, int64_t longest) {
-  if (rows <= rows_reserved_ && longest <= longest_reserved_ && scratch_) return;
-  rows_reserved_ = std::max(rows, rows_reserved_);
-  longest_reserved_ = std::max(longest, longest_reserved_);
-  int64_t rank_max = 0;
-  for (const auto& job : jobs_) rank_max = std::max<int64_t>(rank_max, job->adapter->adapter().rank_max());
-  const BackwardShape shape{.rows = rows_reserved_, .span_rows_max = longest_reserved_, .rank_max = rank_max, .threads = pool_.threads()};
-  const size_t loss = loss_scratch_bytes(*model_, training_->head(), shape);
-  scratch_ = std::make_unique<Arena>(std::max(training_->scratch_bytes(shape), loss));
-  // Every sequence may waste most of its last block.
-  kv_ = std::make_unique<KvCache>(model_->kv_shape(), static_cast<int32_t>(rows_reserved_));
-  saved_ = Tensor(DType::kF32, {static_cast<int64_t>(training_->saved_floats(rows_reserved_))});
-  x_ = Tensor(DType::kF32, {rows_reserved_, model_->config().hidden_size});
-  dx_ = Tensor(DType::kF32, {rows_reserved_, model_->config().hidden_size});
+void SharedTrainer::widen(Extent& extent, const Example& example) const {
+  const auto rows = static_cast<int64_t>(example.tokens.size()) - 1;
+  extent.longest = std::max(extent.longest, rows);
+  extent.rows = std::max(extent.longest, options_.pass_rows_max);
+  extent.blocks_per_row = std::max(extent.blocks_per_row, static_cast<double>(BatchRows::blocks_of(rows)) / static_cast<double>(rows));
 }
 
-size_t SharedTrainer::memory_bytes() const {
-  size_t bytes = saved_.bytes() + x_.bytes() + dx_.bytes();
-  if (scratch_) bytes += scratch_->peak_bytes();
-  if (kv_) bytes += kv_->bytes();
-  for (const auto& job : jobs_) bytes += static_cast<size_t>(job->adapter->trained_values()) * 16;
-  return bytes;
+BackwardShape SharedTrainer::shape() const {
+  int64_t rank_max = 0;
+  for (const auto& job : jobs_) rank_max = std::max<int64_t>(rank_max, job->adapter->adapter().rank_max());
+  return {.rows = extent_.rows, .span_rows_max = extent_.longest, .rank_max = rank_max, .threads = pool_.threads()};
+}
+
+MemoryPlan SharedTrainer::plan() const {
+  const BackwardShape shape = this->shape();
+  KvShape kv = model_->kv_shape();
+  kv.layers = 1;
+  MemoryPlan plan{.weights = model_->weight_bytes()};
+  for (const auto& job : jobs_) plan.adapters += job->adapter->bytes();
+  plan.activations = sizeof(float) * (training_->saved_floats(shape.rows, options_.keep) + 2 * static_cast<size_t>(shape.rows * model_->config().hidden_size));
+  plan.scratch = std::max(training_->scratch_bytes(shape), loss_scratch_bytes(*model_, training_->head(), shape));
+  plan.kv = static_cast<size_t>(std::ceil(extent_.blocks_per_row * static_cast<double>(shape.rows))) * kv.block_bytes();
+  return plan;
+}
+
+// Rebuilds the buffers when more rows, a longer row or a larger rank than ever before come along.
+void SharedTrainer::reserve() {
+  if (scratch_ && extent_.within(reserved_)) return;
+  reserved_ = extent_;
+  const MemoryPlan plan = this->plan();
+  KvShape kv = model_->kv_shape();
+  kv.layers = 1;
+  scratch_.reset();
+  kv_.reset();
+  for (Tensor* tensor : {&saved_, &x_, &dx_}) *tensor = Tensor();
+  scratch_ = std::make_unique<Arena>(plan.scratch);
+  kv_ = std::make_unique<KvCache>(kv, static_cast<int32_t>(plan.kv / kv.block_bytes()));
+  saved_ = Tensor(DType::kF32, {static_cast<int64_t>(training_->saved_floats(extent_.rows, options_.keep))});
+  x_ = Tensor(DType::kF32, {extent_.rows, model_->config().hidden_size});
+  dx_ = Tensor(DType::kF32, {extent_.rows, model_->config().hidden_size});
 }
 
 void SharedTrainer::fill_gradients() {
@@ -165,7 +191,8 @@ void SharedTrainer::run_pass(const Sums& sums) {
   const int64_t count = batch_.count(), hidden = model_->config().hidden_size;
   const MatrixF x(x_.f32(), count, hidden);
   const MatrixF dx(sums.backward ? dx_.f32() : nullptr, count, hidden);
-  const TrainPass pass{.rows = rows, .kv = *kv_, .saved = {saved_.f32(), training_->saved_floats(count)}, .gradients = gradient_spans_};
+  const TrainPass pass{.rows = rows, .kv = *kv_, .saved = {saved_.f32(), training_->saved_floats(count, options_.keep)},
+                       .gradients = gradient_spans_, .keep = options_.keep};
   training_->forward_saving(context, pass, x);
   std::vector<int32_t> argmax(sums.argmax != nullptr ? batch_.loss_rows().size() : 0);
   const LossCall call{.model = *model_, .head = training_->head(), .batch = batch_, .weight_of_job = sums.weights,
@@ -176,13 +203,12 @@ void SharedTrainer::run_pass(const Sums& sums) {
 }
 
 void SharedTrainer::run_items(std::span<const Item> items, const Sums& sums) {
-  int64_t longest = 1;
-  for (const Item& item : items) longest = std::max<int64_t>(longest, static_cast<int64_t>(item.example->tokens.size()) - 1);
-  reserve(std::max(options_.pass_rows_max, longest), std::max(longest, longest_known_));
+  for (const Item& item : items) widen(extent_, *item.example);
+  reserve();
   batch_.clear();
   for (const Item& item : items) {
     const auto rows = static_cast<int64_t>(item.example->tokens.size()) - 1;
-    if (batch_.count() > 0 && batch_.count() + rows > rows_reserved_) {
+    if (batch_.count() > 0 && batch_.count() + rows > reserved_.rows) {
       run_pass(sums);
       batch_.clear();
     }

@@ -22,6 +22,18 @@ struct TrainOptions {
   kernels::Choice choice;
   int threads = 1;
   int64_t pass_rows_max = 1024;  // rows of one pass; a longer sequence gets a pass of its own
+  Keep keep = Keep::kAll;        // kLayerInputs: activations are computed again in the backward pass
+};
+
+// What a run takes, in bytes: known before anything is computed.
+struct MemoryPlan {
+  size_t weights = 0;      // frozen
+  size_t adapters = 0;     // masters, gradients, optimizer moments of all jobs
+  size_t activations = 0;  // kept for the backward pass, and the residual stream
+  size_t scratch = 0;      // of one layer or one chunk of logits
+  size_t kv = 0;           // keys and values of one layer
+
+  size_t beyond_weights() const { return adapters + activations + scratch + kv; }
 };
 
 // After one optimizer step of one job.
@@ -60,7 +72,7 @@ struct EvalReport {
 
 class Trainer {
  public:
-  // The model must be trainable. Memory is taken when the first pass needs it; memory_bytes() says how much.
+  // The model must be trainable. Memory is taken when the first pass needs it; plan() says how much.
   static Result<std::unique_ptr<Trainer>> create(std::shared_ptr<const Model> model, const TrainOptions& options);
   virtual ~Trainer() = default;
 
@@ -78,7 +90,8 @@ class Trainer {
   // and step). After writing saved ones into adapter(index).parameters(): goes on from there.
   virtual void resume(size_t index, const JobState& state) = 0;
   virtual TrainableAdapter& adapter(size_t index) = 0;
-  virtual size_t memory_bytes() const = 0;  // beyond the frozen weights
+  // Of the jobs so far with the options given; what step() then takes.
+  virtual MemoryPlan plan() const = 0;
 };
 
 // All jobs to their ends; progress after every step of every job.

@@ -89,8 +89,8 @@ class TrainerTest : public testing::Test {
     delete choice_;
   }
 
-  static std::unique_ptr<Trainer> trainer(int threads = 1, int64_t pass_rows = 1024) {
-    return Trainer::create(*model_, {.choice = *choice_, .threads = threads, .pass_rows_max = pass_rows}).value();
+  static std::unique_ptr<Trainer> trainer(int threads = 1, int64_t pass_rows = 1024, Keep keep = Keep::kAll) {
+    return Trainer::create(*model_, {.choice = *choice_, .threads = threads, .pass_rows_max = pass_rows, .keep = keep}).value();
   }
   static void add(Trainer& trainer, size_t index, const Golden& golden, int64_t epochs = 10) {
     JobSpec spec = spec_of(golden.adapter);
@@ -167,6 +167,22 @@ TEST_F(TrainerTest, AJobHasTheSameBitsAloneAndInACrowd) {
     for (size_t i = 0; i < goldens_->size(); ++i) {
       EXPECT_TRUE(bits(crowd->adapter(i)) == alone[i]) << (*goldens_)[i].adapter << ", " << threads << " threads, passes of " << pass_rows;
     }
+  }
+}
+
+TEST_F(TrainerTest, ActivationsComputedAgainGiveTheSameBitsInLessMemory) {
+  for (const Golden& golden : *goldens_) {
+    std::vector<std::string> results;
+    std::vector<size_t> bytes;
+    for (const Keep keep : {Keep::kAll, Keep::kLayerInputs}) {
+      const auto t = trainer(2, 1024, keep);
+      add(*t, 0, golden, /*epochs=*/2);
+      run_all(*t, {});
+      results.push_back(bits(t->adapter(0)));
+      bytes.push_back(t->plan().activations);
+    }
+    EXPECT_TRUE(results[0] == results[1]) << golden.adapter;
+    EXPECT_LT(bytes[1], bytes[0] / 3);
   }
 }
 
