@@ -120,7 +120,7 @@ TEST(CommandLine, BadInputIsOneClearLineAndStatus2) {
       {"score seedling --rows nofile.jsonl", "nofile.jsonl"},
       {"train --base seedling --data nofile.jsonl --out " + half + "/a", "nofile.jsonl"},
       {"train --base seedling --data nofile.jsonl --rank 0 --out " + half + "/a", "rank 0"},
-      {"train --base seedling --data nofile.jsonl --kind dora2 --out " + half + "/a", "dora2"},
+      {"train --base seedling --data nofile.jsonl --kind dora2 --out " + half + "/a", "--kind: kind: unknown kind \"dora2\""},
       {"bench --url http://127.0.0.1:1 --requests 1", "127.0.0.1:1"},
   };
   for (const auto& [arguments, expected] : cases) {

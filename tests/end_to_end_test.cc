@@ -49,9 +49,9 @@ TEST_F(EndToEnd, ATrainedAdapterIsPickedUpByARunningServer) {
   const Finished train = run_program("train --json --base seedling --dtype f32 --kind lora --lr 1e-2 --epochs 8 --batch 16 --data " + rows.string() +
                                 " --eval-data " + rows.string() + " --out " + (dir_ / "pudding").string());
   ASSERT_EQ(train.status, 0) << train.error;
-  const Json summary = Json::parse(train.out);
-  EXPECT_LT(summary["eval_loss"].get<double>(), 0.2);
-  EXPECT_GT(summary["eval_loss_before"].get<double>(), 2.0);
+  const Json job = Json::parse(train.out)["jobs"][0];
+  EXPECT_LT(job["eval_loss"].get<double>(), 0.2);
+  EXPECT_GT(job["base_eval_loss"].get<double>(), 2.0);
   std::string answer;
   for (int tenth = 0; tenth < 40 && answer.empty(); ++tenth) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));

@@ -9,6 +9,7 @@ namespace umbel::apps {
 
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 2;
+inline constexpr int kExitInterrupted = 130;  // as a shell says of SIGINT
 
 // Prints "umbel: MESSAGE" on one line and gives the exit status that belongs to it.
 inline int finish(const Status& status) {

@@ -135,6 +135,8 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void take_map_value(Frame& frame, YamlPtr value) {
     if (!frame.merge) {
+      // The parser notices that nothing stands there only at the next key.
+      if (value->is_null()) value = std::make_shared<Yaml>(Yaml{.where = frame.pending->where});
       frame.pending->value = std::move(value);
       frame.node->entries.push_back(*std::move(frame.pending));
     } else {

@@ -41,6 +41,7 @@ TEST(Yaml, ValuesKnowTheirPlaces) {
   EXPECT_TRUE(at(*list.items[1], "c").quoted);
   EXPECT_FALSE(at(*root, "a").quoted);
   EXPECT_TRUE(at(*root, "d").is_null());
+  EXPECT_EQ(at(*root, "d").where, "f.yaml:6");
   EXPECT_TRUE(parsed("")->is_null());
   EXPECT_TRUE(parsed("# only a remark\n")->is_null());
 }

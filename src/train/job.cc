@@ -31,6 +31,14 @@ Result<Value> parse_name(const std::string& what, const std::string& name, Names
   return invalid_argument("unknown " + what + " \"" + name + "\" (known: " + known + ")");
 }
 
+template <typename Value>
+std::string name_of(Value wanted, Names<Value> names) {
+  for (const auto& [text, value] : names) {
+    if (value == wanted) return text;
+  }
+  return "";
+}
+
 bool is_flora(TrainKind kind) { return kind == TrainKind::kFlora || kind == TrainKind::kFloraResidual; }
 
 std::string check_targets(const JobSpec& spec) {
@@ -117,12 +125,9 @@ Result<TrainKind> parse_train_kind(const std::string& name) { return parse_name<
 Result<OptimizerKind> parse_optimizer(const std::string& name) { return parse_name<OptimizerKind>("optimizer", name, kOptimizers); }
 Result<FloraInit> parse_flora_init(const std::string& name) { return parse_name<FloraInit>("flora_init", name, kFloraInits); }
 
-std::string train_kind_name(TrainKind kind) {
-  for (const auto& [text, value] : kKinds) {
-    if (value == kind) return text;
-  }
-  return "";
-}
+std::string train_kind_name(TrainKind kind) { return name_of<TrainKind>(kind, kKinds); }
+std::string optimizer_name(OptimizerKind kind) { return name_of<OptimizerKind>(kind, kOptimizers); }
+std::string flora_init_name(FloraInit init) { return name_of<FloraInit>(init, kFloraInits); }
 
 bool is_lora_family(TrainKind kind) {
   return kind == TrainKind::kLora || kind == TrainKind::kRsLora || kind == TrainKind::kLoraPlus || kind == TrainKind::kQlora ||

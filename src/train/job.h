@@ -17,19 +17,21 @@ enum class TrainKind : uint8_t { kLora, kRsLora, kLoraPlus, kQlora, kDora, kVera
 
 // "lora", "rslora", "lora-plus", "qlora", "dora", "vera", "ia3", "flora", "flora-residual". kInvalidArgument lists them.
 Result<TrainKind> parse_train_kind(const std::string& name);
-std::string train_kind_name(TrainKind kind);
+std::string train_kind_name(TrainKind kind);  // "" for what is none, as the names below
 // kLora, kRsLora, kLoraPlus, kQlora, kDora: written as PEFT's LORA.
 bool is_lora_family(TrainKind kind);
 
 enum class OptimizerKind : uint8_t { kAdamW, kSgd };
 // "adamw", "sgd".
 Result<OptimizerKind> parse_optimizer(const std::string& name);
+std::string optimizer_name(OptimizerKind kind);
 
 // How FLoRA's factors start (docs/flora-format.md). kDefault: kOnes at rank 1, kIdentityLora above, kResidual for the
 // residual form. kOnes is refused at rank > 1: every component would get the same gradient for ever.
 enum class FloraInit : uint8_t { kDefault, kOnes, kIdentityLora, kOnesNoise, kResidual };
 // "default", "ones", "identity_lora", "ones_noise", "residual".
 Result<FloraInit> parse_flora_init(const std::string& name);
+std::string flora_init_name(FloraInit init);
 
 struct JobSpec {
   std::string name = "adapter";

@@ -2,9 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace umbel {
 namespace {
+
+constexpr std::pair<const char*, ScheduleKind> kSchedules[] = {{"constant", ScheduleKind::kConstant},
+                                                               {"linear", ScheduleKind::kLinear},
+                                                               {"cosine", ScheduleKind::kCosine},
+                                                               {"cosine_with_restarts", ScheduleKind::kCosineRestarts}};
 
 constexpr double kPi = 3.14159265358979323846;
 
@@ -37,11 +43,19 @@ double schedule_factor(const Schedule& schedule, int64_t step) {
 }
 
 Result<ScheduleKind> parse_schedule(const std::string& name) {
-  if (name == "constant") return ScheduleKind::kConstant;
-  if (name == "linear") return ScheduleKind::kLinear;
-  if (name == "cosine") return ScheduleKind::kCosine;
-  if (name == "cosine_with_restarts") return ScheduleKind::kCosineRestarts;
-  return invalid_argument("unknown schedule \"" + name + "\" (known: constant, linear, cosine, cosine_with_restarts)");
+  std::string known;
+  for (const auto& [text, kind] : kSchedules) {
+    if (name == text) return kind;
+    known += (known.empty() ? "" : ", ") + std::string(text);
+  }
+  return invalid_argument("unknown schedule \"" + name + "\" (known: " + known + ")");
+}
+
+std::string schedule_name(ScheduleKind kind) {
+  for (const auto& [text, value] : kSchedules) {
+    if (value == kind) return text;
+  }
+  return "";
 }
 
 }  // namespace umbel

@@ -25,5 +25,6 @@ double schedule_factor(const Schedule& schedule, int64_t step);
 
 // "constant", "linear", "cosine", "cosine_with_restarts".
 Result<ScheduleKind> parse_schedule(const std::string& name);
+std::string schedule_name(ScheduleKind kind);  // "" for what is none
 
 }  // namespace umbel

@@ -30,6 +30,7 @@ struct JobPlan {
   Path out;                    // the adapter's folder
   JobLife life;
   std::string sweep;           // the sweep that this is an arm of; empty = none
+  std::string where;           // "run.yaml:12": where it was written, for messages; empty = from flags
 };
 
 // Early kill of a sweep's losing arms: at each of these shares of the steps, the worse half of the arms still running stops
@@ -43,6 +44,7 @@ struct RunSpec {
   std::string base;            // path or name of the base model
   std::string dtype;           // of its weights; empty = the default
   Path out;                    // folder of the run: logs, report, checkpoints
+  int64_t threads = 0;         // 0 = all usable CPUs
   int64_t pass_rows = 1024;
   std::vector<JobPlan> jobs;   // at least one; names are distinct
   std::vector<SweepSpec> sweeps;

@@ -1,0 +1,160 @@
+// umbel train from a file and from flags, through the program: several jobs at once, sweeps, changes by flags, and every bad
+// input refused, all of it together, before anything is computed.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "program.h"
+
+namespace umbel::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class TrainConfig : public ::testing::Test {
+ protected:
+  TrainConfig() {
+    dir_ = Path(::testing::TempDir()) / "umbel_train_config";
+    std::filesystem::remove_all(dir_);
+    std::filesystem::create_directories(dir_);
+    for (const char* name : {"plum", "pear"}) {
+      std::ofstream file(dir_ / (std::string(name) + ".jsonl"));
+      for (int i = 0; i < 16; ++i) {
+        file << Json{{"prompt", "Number " + std::to_string(i) + ":"}, {"completion", std::string(" ") + name + " pudding"}}.dump() << "\n";
+      }
+    }
+  }
+  ~TrainConfig() override { std::filesystem::remove_all(dir_); }
+
+  std::string file(const std::string& text) {
+    std::ofstream(dir_ / "run.yaml") << text;
+    return (dir_ / "run.yaml").string();
+  }
+  bool exists(const std::string& name) { return std::filesystem::exists(dir_ / name); }
+
+  Path dir_;
+};
+
+TEST_F(TrainConfig, ManyJobsOfManyKindsInOneRun) {
+  const std::string run_yaml = file(R"(base: seedling
+dtype: f32
+out: run
+defaults: {batch: 8, epochs: 2, eval_rows: 4}
+jobs:
+  - {name: plum, data: plum.jsonl, rank: 2}
+  - {name: pear, data: pear.jsonl, kind: ia3, lr: 3e-2, out: elsewhere/pear}
+  - {name: both, data: plum.jsonl, kind: flora, rank: [1, 2], sweep: {halve_at: []}}
+)");
+  const Finished run = run_program("train --json --threads 1 " + run_yaml);
+  ASSERT_EQ(run.status, 0) << run.error;
+  const Json summary = Json::parse(run.out);
+  ASSERT_EQ(summary["jobs"].size(), 4u);
+  EXPECT_EQ(summary["jobs"][3]["name"], "both-r2");
+  EXPECT_EQ(summary["jobs"][3]["sweep"], "both");
+  for (const Json& job : summary["jobs"]) {
+    EXPECT_EQ(job["end"], "finished") << job.dump();
+    EXPECT_EQ(job["step"], 2) << job.dump();
+    EXPECT_LT(job["eval_loss"].get<double>(), job["base_eval_loss"].get<double>()) << job.dump();
+  }
+  for (const char* out : {"run/plum", "elsewhere/pear", "run/both-r1", "run/both-r2"}) {
+    EXPECT_TRUE(exists(std::string(out) + "/adapter_config.json")) << out;
+  }
+  EXPECT_TRUE(exists("run/train_log.jsonl"));
+  EXPECT_THAT(run.error, HasSubstr("pear     step 2/2"));
+}
+
+TEST_F(TrainConfig, FlagsChangeWhatTheFileSays) {
+  const std::string run_yaml = file("out: run\njobs:\n- {name: plum, data: plum.jsonl, epochs: 9}\n- {name: pear, data: pear.jsonl}\n");
+  const std::string out = (dir_ / "other").string();
+  const Finished run = run_program("train " + run_yaml + " --json --dtype f32 --epochs 1 --batch 16 --set jobs.pear.kind=ia3 --out " + out);
+  ASSERT_EQ(run.status, 0) << run.error;
+  const Json summary = Json::parse(run.out);
+  EXPECT_EQ(summary["jobs"][0]["steps"], 1);
+  EXPECT_EQ(read_json(dir_ / "other/pear/adapter_config.json").value()["peft_type"], "IA3");
+  EXPECT_FALSE(exists("run"));
+}
+
+TEST_F(TrainConfig, EverythingThatIsWrongIsToldAtOnceAndNothingIsMade) {
+  std::ofstream(dir_ / "empty.jsonl") << "";
+  const std::string run_yaml = file(R"(base: nowhere
+out: run
+jobs:
+  - {name: a, data: plum.jsonl}
+  - {name: b, data: missing.jsonl}
+  - {name: c, data: empty.jsonl, eval_data: also_missing.jsonl}
+  - {name: d, data: plum.jsonl, out: plum.jsonl/inside}
+)");
+  const Finished run = run_program("train " + run_yaml);
+  EXPECT_EQ(run.status, 2);
+  for (const char* part : {"5 problems", "run.yaml:5: b: data: there is no file", "missing.jsonl", "run.yaml:6: c: data: ", "empty.jsonl\" is empty",
+                           "run.yaml:6: c: eval_data: there is no file", "run.yaml:7: d: out: cannot make the folder",
+                           "no model folder \"nowhere\""}) {
+    EXPECT_THAT(run.error, HasSubstr(part));
+  }
+  EXPECT_FALSE(exists("run"));
+}
+
+TEST_F(TrainConfig, WhatOnlyTheBaseCanTellIsToldOfAllJobsToo) {
+  std::ofstream(dir_ / "broken.jsonl") << "{\"prompt\": \"a\"\n";
+  std::ofstream(dir_ / "fields.jsonl") << "{\"question\": \"a\"}\n";
+  std::ofstream(dir_ / "latin.jsonl") << "{\"prompt\": \"a\", \"completion\": \"\xe9\"}\n";
+  const std::string run_yaml = file(R"(base: seedling
+out: run
+jobs:
+  - {name: a, data: plum.jsonl, targets: [query]}
+  - {name: b, data: broken.jsonl}
+  - {name: c, data: fields.jsonl}
+  - {name: d, data: latin.jsonl}
+  - {name: e, data: plum.jsonl, eval_rows: 16}
+)");
+  const Finished run = run_program("train " + run_yaml);
+  EXPECT_EQ(run.status, 2);
+  for (const char* part : {"5 problems", "run.yaml:4: a: ", "run.yaml:5: ", "broken.jsonl:1", "run.yaml:6: ", "fields.jsonl:1", "run.yaml:7: ",
+                           "latin.jsonl:1", "run.yaml:8: ", "16"}) {
+    EXPECT_THAT(run.error, HasSubstr(part));
+  }
+  EXPECT_FALSE(exists("run"));
+}
+
+// Each: the file (after "out" and a good job), further flags, and what must be said.
+TEST_F(TrainConfig, BadConfigurationsNameFileLineAndKey) {
+  const std::tuple<const char*, const char*, const char*> cases[] = {
+      {"learning_rte: 1e-3", "", "run.yaml:3: unknown key \"learning_rte\"; did you mean \"learning_rate\"?"},
+      {"rank: 0", "", "rank 0 is not in 1"},
+      {"rank: big", "", "run.yaml:3: rank: expected a whole number, found \"big\""},
+      {"rank: 4\nrank: 8", "", "run.yaml:4: the key \"rank\" stands twice (first at run.yaml:3)"},
+      {"learning_rate: .nan", "", "finite"},
+      {"kind: [lora", "", "not valid YAML"},
+      {"batch: 8", "--set jobs.0.rank=3", "there are no jobs"},
+      {"batch: 8", "--set rnk=3", "did you mean \"rank\"?"},
+      {"batch: 8", "--lr fast", "--learning-rate: learning_rate: expected a number, found \"fast\""},
+      {"seed: [1, 2]\nsweep: {arms_max: 1}", "", "the sweep has 2 arms, more than arms_max 1"},
+  };
+  for (const auto& [line, flags, expected] : cases) {
+    const std::string run_yaml = file(std::string("out: run\ndata: plum.jsonl\n") + line + "\n");
+    const Finished run = run_program("train " + run_yaml + " " + flags);
+    EXPECT_EQ(run.status, 2) << line;
+    // The folder of the test is in every message.
+    std::string error = run.error;
+    for (size_t at; (at = error.find(dir_.string() + "/")) != std::string::npos;) error.erase(at, dir_.string().size() + 1);
+    EXPECT_THAT(error, HasSubstr(expected)) << line;
+    EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
+  }
+  EXPECT_THAT(run_program("train no_such.yaml").error, HasSubstr("no_such.yaml"));
+  EXPECT_THAT(run_program("train").error, HasSubstr("out is missing"));
+  EXPECT_FALSE(exists("run"));
+}
+
+TEST_F(TrainConfig, ConfigHelpListsTheKeys) {
+  const Finished text = run_program("train --config-help");
+  EXPECT_EQ(text.status, 0);
+  EXPECT_THAT(text.out, HasSubstr("learning_rate (lr)"));
+  EXPECT_THAT(text.out, HasSubstr("halve_at"));
+  EXPECT_THAT(run_program("train --config-help=markdown").out, HasSubstr("| `rank` | whole number | `8` |"));
+  EXPECT_THAT(run_program("train --help").out, HasSubstr("--learning-rate,--lr"));
+}
+
+}  // namespace
+}  // namespace umbel::testing
