@@ -203,6 +203,13 @@ Status Checkpoints::remove_after(int64_t round) const {
   return ok_status();
 }
 
+Status Checkpoints::remove_before(int64_t round) const {
+  for (const auto& [earlier, folder] : rounds()) {
+    if (earlier < round) RETURN_IF_ERROR(remove_tree(folder));
+  }
+  return prune();
+}
+
 Status Checkpoints::remove_all() const { return remove_tree(folder_); }
 
 }  // namespace umbel

@@ -60,6 +60,7 @@ class Checkpoints {
 
   // Removes checkpoints after round (damaged ones, before a resumed run comes there again).
   Status remove_after(int64_t round) const;
+  Status remove_before(int64_t round) const;
   Status remove_all() const;
 
  private:

@@ -24,6 +24,8 @@ struct DatasetOptions {
   int64_t length_max = 512;             // tokens; a longer row is cut at its end (completion) or skipped when nothing
                                         // trained would be left
   TokenId eos = -1;                     // trained after a completion; -1 = none
+
+  bool operator==(const DatasetOptions&) const = default;
 };
 
 struct Dataset {

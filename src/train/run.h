@@ -72,7 +72,7 @@ class TrainRun {
  public:
   // Model opened, data loaded, jobs added, folders made; nothing computed. kInvalidArgument / kFailedPrecondition name job, file,
   // line or field. With resume: kFailedPrecondition names the field of spec, data, arithmetic or program version that is not
-  // what the checkpoint was made with. Without: checkpoints of an earlier run in the same folder are removed when run() begins.
+  // what the checkpoint was made with. Without: refused when the folder holds the checkpoints of a run that has not ended.
   static Result<std::unique_ptr<TrainRun>> create(RunSpec spec, RunServices services);
   virtual ~TrainRun() = default;
 

@@ -1,0 +1,101 @@
+#include "train/run_fields.h"
+
+#include <cstdio>
+
+namespace umbel {
+namespace {
+
+class Fnv64 {
+ public:
+  void add(const void* bytes, size_t count) {
+    const auto* at = static_cast<const unsigned char*>(bytes);
+    for (size_t i = 0; i < count; ++i) hash_ = (hash_ ^ at[i]) * 0x100000001B3ull;
+  }
+  void add_number(uint64_t number) { add(&number, sizeof number); }
+  std::string hex() const {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash_));
+    return text;
+  }
+
+ private:
+  uint64_t hash_ = 0xCBF29CE484222325ull;
+};
+
+Json optimisation_fields(const JobSpec& job) {
+  return {{"optimizer", static_cast<int>(job.optimizer)},
+          {"momentum", job.momentum},
+          {"learning_rate", job.learning_rate},
+          {"schedule", static_cast<int>(job.schedule)},
+          {"schedule_floor", job.schedule_floor},
+          {"warmup_share", job.warmup_share},
+          {"clip", job.clip},
+          {"beta1", job.beta1},
+          {"beta2", job.beta2},
+          {"epsilon", job.epsilon},
+          {"weight_decay", job.weight_decay},
+          {"epochs", job.epochs},
+          {"batch", job.batch},
+          {"seed", job.seed}};
+}
+
+Json adapter_fields(const JobSpec& job) {
+  return {{"name", job.name},
+          {"kind", train_kind_name(job.kind)},
+          {"rank", job.rank},
+          {"alpha", job.alpha},
+          {"targets", job.targets},
+          {"target_regex", job.target_regex},
+          {"all_linear", job.all_linear},
+          {"exclude", job.exclude},
+          {"layers", job.layers},
+          {"feedforward", job.feedforward},
+          {"rank_pattern", job.rank_pattern},
+          {"alpha_pattern", job.alpha_pattern},
+          {"dropout", job.dropout},
+          {"lora_plus_ratio", job.lora_plus_ratio},
+          {"flora_init", static_cast<int>(job.flora_init)},
+          {"flora_init_scale", job.flora_init_scale},
+          {"vera_d_initial", job.vera_d_initial},
+          {"vera_projection_key", job.vera_projection_key}};
+}
+
+}  // namespace
+
+Json job_fields(const JobPlan& plan) {
+  Json fields = adapter_fields(plan.job);
+  fields.update(optimisation_fields(plan.job));
+  fields.update({{"eval_rows", plan.eval_rows},
+                 {"eval_every", plan.life.eval_every},
+                 {"patience", plan.life.patience},
+                 {"keep_best", plan.life.keep_best},
+                 {"spike", plan.life.spike},
+                 {"worse_than_base_fails", plan.life.worse_than_base_fails},
+                 {"max_length", plan.dataset.length_max},
+                 {"format", static_cast<int>(plan.dataset.format)},
+                 {"sweep", plan.sweep}});
+  return fields;
+}
+
+std::string dataset_fingerprint(const Dataset& data) {
+  Fnv64 hash;
+  for (const Example& example : data.examples) {
+    hash.add_number(example.tokens.size());
+    hash.add(example.tokens.data(), example.tokens.size() * sizeof(TokenId));
+    hash.add(example.trained.data(), example.trained.size());
+  }
+  return hash.hex();
+}
+
+Status same_fields(const std::string& what, const Json& recorded, const Json& now) {
+  for (const auto& [name, value] : now.items()) {
+    const Json before = recorded.is_object() && recorded.contains(name) ? recorded[name] : Json();
+    // Through text: the recorded one came from a file, where 3.0 and 3 are alike.
+    if (before == value || before.dump() == value.dump()) continue;
+    return failed_precondition(what + ": " + name + " was " + before.dump() + " when the checkpoint was made and is " + value.dump() +
+                               " now; put it back, or begin anew without --resume in another folder");
+  }
+  return ok_status();
+}
+
+}  // namespace umbel

@@ -1,0 +1,23 @@
+// What a job's result depends on, by name, so that a resumed run can say what has changed.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "io/json.h"
+#include "train/dataset.h"
+#include "train/run_spec.h"
+
+namespace umbel {
+
+// Every field of the job's spec, life and data options that its adapter depends on, under the names that errors use. A field
+// added to JobSpec must be added here: a resume with another value of it would be accepted otherwise (run_fields_test.cc counts).
+Json job_fields(const JobPlan& plan);
+
+// 16 hex digits over all tokens and what of them is trained: equal for equal data, wherever the file lies.
+std::string dataset_fingerprint(const Dataset& data);
+
+// kFailedPrecondition naming the first field that differs, both values, and what to do.
+Status same_fields(const std::string& what, const Json& recorded, const Json& now);
+
+}  // namespace umbel

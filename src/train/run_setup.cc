@@ -1,0 +1,238 @@
+// What comes before a run: everything that can be refused before any compute is spent.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "store/folder.h"
+#include "train/adapter_folder.h"
+#include "train/run_fields.h"
+#include "train/run_loop.h"
+
+namespace umbel {
+namespace {
+
+Status check_sweeps(const RunSpec& spec) {
+  std::set<std::string> names;
+  for (const SweepSpec& sweep : spec.sweeps) {
+    if (!names.insert(sweep.name).second) return invalid_argument("sweep \"" + sweep.name + "\" stands there twice");
+    for (size_t i = 0; i < sweep.halve_at.size(); ++i) {
+      const double share = sweep.halve_at[i];
+      if (!(share > 0 && share < 1) || (i > 0 && share <= sweep.halve_at[i - 1])) {
+        return invalid_argument("sweep \"" + sweep.name + "\": halve_at must be rising shares of the steps, each between 0 and 1");
+      }
+    }
+  }
+  for (const JobPlan& plan : spec.jobs) {
+    if (!plan.sweep.empty() && !names.contains(plan.sweep)) {
+      return invalid_argument(plan.job.name + ": there is no sweep \"" + plan.sweep + "\"");
+    }
+  }
+  return ok_status();
+}
+
+Status check_life(const JobPlan& plan) {
+  const JobLife& life = plan.life;
+  const auto bad = [&](const std::string& what) { return invalid_argument(plan.job.name + ": " + what); };
+  if (life.eval_every < 0 || life.patience < 0 || life.checkpoint_every < 0) {
+    return bad("eval_every, patience and checkpoint_every are counts; they can't be negative");
+  }
+  if (life.spike != 0 && !(life.spike > 1)) return bad("spike is a factor above 1, or 0 = off");
+  if (plan.eval_rows < 0) return bad("eval_rows can't be negative");
+  if (plan.eval_rows > 0 && !plan.eval_data.empty()) return bad("eval_data and eval_rows say the same thing two ways; give one of them");
+  if (life.patience > 0 && plan.eval_rows == 0 && plan.eval_data.empty()) return bad("patience needs eval_data or eval_rows");
+  return ok_status();
+}
+
+Status check_spec(const RunSpec& spec) {
+  if (spec.jobs.empty()) return invalid_argument("a run needs at least one job");
+  std::set<std::string> names;
+  std::set<Path> folders;
+  for (const JobPlan& plan : spec.jobs) {
+    const std::string& name = plan.job.name;
+    const Status fit = check_adapter_name(name);
+    if (!fit.ok()) return fit.with_context("job \"" + name + "\"");
+    if (!names.insert(name).second) return invalid_argument("two jobs are called \"" + name + "\"");
+    if (!folders.insert(plan.out.lexically_normal()).second) {
+      return invalid_argument(name + ": another job writes to \"" + plan.out.string() + "\" too");
+    }
+    RETURN_IF_ERROR(check_job(plan.job));
+    RETURN_IF_ERROR(check_life(plan));
+  }
+  return check_sweeps(spec);
+}
+
+// Files are read once, whatever number of jobs use them the same way.
+class DataShelf {
+ public:
+  explicit DataShelf(const RunServices& services) : services_(services) {}
+
+  Result<std::shared_ptr<const Dataset>> load(const std::string& file, DatasetOptions options) {
+    options.eos = services_.eos;
+    options.length_max = std::min(options.length_max, services_.model->config().max_position_embeddings);
+    for (const auto& known : known_) {
+      if (known.file == file && known.options == options) return known.rows;
+    }
+    ASSIGN_OR_RETURN(Dataset rows, load_dataset(file, *services_.tokenizer, services_.chat_template.get(), options));
+    known_.push_back({file, options, std::make_shared<const Dataset>(std::move(rows))});
+    return known_.back().rows;
+  }
+  std::vector<LoadedData> loaded() const {
+    std::vector<LoadedData> all;
+    for (const auto& known : known_) all.push_back({known.file, known.rows});
+    return all;
+  }
+
+ private:
+  struct Known {
+    std::string file;
+    DatasetOptions options;
+    std::shared_ptr<const Dataset> rows;
+  };
+  const RunServices& services_;
+  std::vector<Known> known_;
+};
+
+Dataset part_of(const Dataset& data, size_t begin, size_t end) {
+  Dataset part;
+  part.examples.assign(data.examples.begin() + static_cast<int64_t>(begin), data.examples.begin() + static_cast<int64_t>(end));
+  for (const Example& example : part.examples) part.trained_tokens += std::count(example.trained.begin(), example.trained.end(), 1);
+  return part;
+}
+
+Status load_rows(RunJob& job, DataShelf& shelf) {
+  const JobPlan& plan = job.plan;
+  ASSIGN_OR_RETURN(const auto rows, shelf.load(plan.data, plan.dataset));
+  job.data = rows;
+  job.skipped_rows = static_cast<int64_t>(rows->skipped.size());
+  if (!plan.eval_data.empty()) {
+    ASSIGN_OR_RETURN(job.held_out, shelf.load(plan.eval_data, plan.dataset));
+  } else if (plan.eval_rows > 0) {
+    const size_t count = rows->examples.size(), held = static_cast<size_t>(plan.eval_rows);
+    if (held >= count) {
+      return invalid_argument("eval_rows " + std::to_string(held) + " leaves nothing to train on: " + plan.data + " has " +
+                              std::to_string(count) + " rows that can be used");
+    }
+    job.data = std::make_shared<const Dataset>(part_of(*rows, 0, count - held));
+    job.held_out = std::make_shared<const Dataset>(part_of(*rows, count - held, count));
+  }
+  return ok_status();
+}
+
+// The name of a recorded job, as JSON text.
+std::string name_in(const Json& recorded) {
+  const bool there = recorded.is_object() && recorded.contains("identity") && recorded["identity"].is_object() && recorded["identity"].contains("name");
+  return there ? recorded["identity"]["name"].dump() : "?";
+}
+
+Status same_jobs(const Json& state, const std::vector<RunJob>& jobs) {
+  if (!state.contains("jobs") || !state["jobs"].is_array()) return data_loss("field \"jobs\" is missing");
+  const Json& recorded = state["jobs"];
+  for (size_t i = 0; i < jobs.size() || i < recorded.size(); ++i) {
+    const std::string name = i < jobs.size() ? jobs[i].plan.job.name : "";
+    const std::string before = i < recorded.size() ? name_in(recorded[i]) : "";
+    if (i >= jobs.size()) return failed_precondition("jobs: the checkpoint also has " + before + "; put it back");
+    if (i >= recorded.size()) return failed_precondition("jobs: \"" + name + "\" is not in the checkpoint; train it in a run of its own");
+    if (before != Json(name).dump()) {
+      return failed_precondition("jobs: the checkpoint has " + before + " where \"" + name + "\" stands now; put them back in order");
+    }
+    RETURN_IF_ERROR(same_fields(name, recorded[i]["identity"], job_identity(jobs[i])));
+  }
+  return ok_status();
+}
+
+// The checkpoint's state into jobs and trainer.
+Status take_up(const Checkpoints::Found& found, RunParts& parts) {
+  const Json& state = found.state;
+  if (!state.contains("run") || !state.contains("log") || !state.contains("sweep_looks")) return data_loss("fields are missing");
+  RETURN_IF_ERROR(same_fields("--resume", state["run"], run_identity(parts.services)));
+  RETURN_IF_ERROR(same_jobs(state, parts.jobs));
+  ASSIGN_OR_RETURN(parts.seconds_before, json_field<double>(state, "seconds"));
+  for (size_t i = 0; i < parts.jobs.size(); ++i) {
+    ASSIGN_OR_RETURN(const JobState job, restore_job(parts.jobs[i], state["jobs"][i]));
+    const int64_t steps = parts.trainer->state(i).steps;
+    if (job.steps != steps) {
+      return failed_precondition(job.name + ": the checkpoint has " + std::to_string(job.steps) + " steps, this run " + std::to_string(steps));
+    }
+    if (!parts.jobs[i].closed) {
+      RETURN_IF_ERROR(load_tensors(Checkpoints::job_file(found.folder, i), checkpoint_tensors(parts.trainer->adapter(i).parameters())));
+    }
+    parts.trainer->resume(i, job);
+  }
+  for (size_t i = 0; i < parts.sweep_looks.size() && i < state["sweep_looks"].size(); ++i) {
+    if (state["sweep_looks"][i].is_number_unsigned()) parts.sweep_looks[i] = state["sweep_looks"][i];
+  }
+  if (state.contains("notes") && state["notes"].is_array()) {
+    for (const Json& note : state["notes"]) parts.notes.push_back(note.is_string() ? note.get<std::string>() : "");
+  }
+  parts.resumed = true;
+  parts.round = found.round;
+  parts.log_marks = state["log"];
+  return ok_status();
+}
+
+Status find_checkpoint(RunParts& parts) {
+  const Checkpoints checkpoints(checkpoint_folder(parts.spec.out));
+  auto found = checkpoints.latest();
+  if (parts.services.resume) {
+    if (!found.ok()) return found.status();
+    if (!found->has_value()) return ok_status();
+    const Checkpoints::Found& checkpoint = **found;
+    RETURN_IF_ERROR(take_up(checkpoint, parts).with_context(checkpoint.folder.string()));
+    for (const std::string& damaged : checkpoint.damaged) parts.notes.push_back("a later checkpoint could not be read: " + damaged);
+    return ok_status();
+  }
+  const bool unfinished = found.ok() && found->has_value() && (**found).state.contains("finished") && (**found).state["finished"] != Json(true);
+  if (!unfinished) return ok_status();
+  return failed_precondition("\"" + parts.spec.out.string() + "\" holds the checkpoints of a run that has not ended; go on with it by --resume, or "
+                             "remove \"" + checkpoint_folder(parts.spec.out).string() + "\" to begin anew");
+}
+
+}  // namespace
+
+Json run_identity(const RunServices& services) {
+  return {{"isa", kernels::isa_name(services.choice.isa)},
+          {"arithmetic", kernels::arithmetic_name(services.choice.arithmetic)},
+          {"umbel version", services.version},
+          {"base", services.base_name},
+          {"base parameters", services.model->parameters()},
+          {"dtype", dtype_name(services.model->weight_dtype())}};
+}
+
+Path checkpoint_folder(const Path& run_folder) { return run_folder / "checkpoints"; }
+
+Result<std::optional<RecordedChoice>> recorded_choice(const Path& run_folder) {
+  ASSIGN_OR_RETURN(const auto found, Checkpoints(checkpoint_folder(run_folder)).latest());
+  if (!found) return std::optional<RecordedChoice>();
+  RecordedChoice choice;
+  const Json run = found->state.contains("run") ? found->state["run"] : Json::object();
+  ASSIGN_OR_RETURN(choice.isa, json_field<std::string>(run, "isa"));
+  ASSIGN_OR_RETURN(choice.arithmetic, json_field<std::string>(run, "arithmetic"));
+  return std::optional<RecordedChoice>(choice);
+}
+
+Result<std::unique_ptr<TrainRun>> TrainRun::create(RunSpec spec, RunServices services) {
+  RETURN_IF_ERROR(check_spec(spec));
+  RunParts parts;
+  parts.spec = std::move(spec);
+  parts.services = std::move(services);
+  DataShelf shelf(parts.services);
+  for (const JobPlan& plan : parts.spec.jobs) {
+    RunJob& job = parts.jobs.emplace_back(plan);
+    RETURN_IF_ERROR(load_rows(job, shelf).with_context(plan.job.name));
+  }
+  parts.data = shelf.loaded();
+  const TrainOptions options{.choice = parts.services.choice, .threads = parts.services.threads, .pass_rows_max = parts.spec.pass_rows};
+  ASSIGN_OR_RETURN(parts.trainer, parts.services.make_trainer ? parts.services.make_trainer(parts.services.model, options)
+                                                              : Trainer::create(parts.services.model, options));
+  for (size_t i = 0; i < parts.jobs.size(); ++i) {
+    RETURN_IF_ERROR(parts.trainer->add_job(parts.jobs[i].plan.job, *parts.jobs[i].data, parts.services.base_name));
+    parts.jobs[i].outcome.steps = parts.trainer->state(i).steps;
+  }
+  parts.sweep_looks.assign(parts.spec.sweeps.size(), 0);
+  RETURN_IF_ERROR(find_checkpoint(parts));
+  RETURN_IF_ERROR(make_adapter_folder(parts.spec.out, "the folder of the run"));
+  for (const RunJob& job : parts.jobs) RETURN_IF_ERROR(make_adapter_folder(job.plan.out, job.plan.job.name));
+  return std::unique_ptr<TrainRun>(std::make_unique<RunLoop>(std::move(parts)));
+}
+
+}  // namespace umbel
