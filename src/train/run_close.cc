@@ -130,7 +130,7 @@ Status RunLoop::write_report() const {
                                      std::string(kernels::arithmetic_name(services.choice.arithmetic)) + ", " +
                                      std::to_string(services.threads) + " threads"},
                   {"umbel", services.version},
-                  {"memory beyond the weights", std::to_string(trainer_.memory_bytes() >> 20) + " MiB"},
+                  {"planned memory beyond the weights", std::to_string(trainer_.plan().beyond_weights() >> 20) + " MiB"},
                   {"time", seconds_text(seconds())}};
   if (expected_.steps_probed > 0) report.facts.emplace_back("expected time (after ten steps)", seconds_text(expected_.expected_seconds));
   if (!services.command.empty()) report.facts.emplace_back("command", services.command);

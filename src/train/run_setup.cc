@@ -221,7 +221,8 @@ Result<std::unique_ptr<TrainRun>> TrainRun::create(RunSpec spec, RunServices ser
     RETURN_IF_ERROR(load_rows(job, shelf).with_context(plan.job.name));
   }
   parts.data = shelf.loaded();
-  const TrainOptions options{.choice = parts.services.choice, .threads = parts.services.threads, .pass_rows_max = parts.spec.pass_rows};
+  const TrainOptions options{.choice = parts.services.choice, .threads = parts.services.threads, .pass_rows_max = parts.spec.pass_rows,
+                             .keep = parts.spec.recompute ? Keep::kLayerInputs : Keep::kAll};
   ASSIGN_OR_RETURN(parts.trainer, parts.services.make_trainer ? parts.services.make_trainer(parts.services.model, options)
                                                               : Trainer::create(parts.services.model, options));
   for (size_t i = 0; i < parts.jobs.size(); ++i) {

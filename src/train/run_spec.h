@@ -46,6 +46,7 @@ struct RunSpec {
   Path out;                    // folder of the run: logs, report, checkpoints
   int64_t threads = 0;         // 0 = all usable CPUs
   int64_t pass_rows = 1024;
+  bool recompute = false;      // activations inside a layer are computed again in the backward pass: less memory, more time
   std::vector<JobPlan> jobs;   // at least one; names are distinct
   std::vector<SweepSpec> sweeps;
 };

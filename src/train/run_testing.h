@@ -72,7 +72,7 @@ class ScriptedTrainer final : public Trainer {
   EvalReport evaluate(size_t index, const Dataset&) override { return script_.eval(jobs_[index].spec.name, jobs_[index].state.step); }
   void resume(size_t index, const JobState& state) override { jobs_[index].state = state; }
   TrainableAdapter& adapter(size_t index) override { return *jobs_[index].adapter; }
-  size_t memory_bytes() const override { return size_t{3} << 20; }
+  MemoryPlan plan() const override { return {.activations = size_t{3} << 20}; }
 
  private:
   struct Job {
