@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "adapters/dropout.h"
 #include "adapters/segment_terms.h"
 
 namespace umbel {
@@ -115,6 +116,7 @@ void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t
   apply_direct(job, /*base_rows=*/!any_scale);
   if (any_scale) apply_expanded(job);
   add_low_rank(context, index, segments, x, y);
+  apply_dropped(context, segments, index, x, y);
   add_biases(context, target, index, segments, y);
 }
 
@@ -130,7 +132,7 @@ size_t apply_linear_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t
   const size_t low_rank = padded(rows * static_cast<int64_t>(sizeof(kernels::LowRankSegment))) +
                           padded(rows * rank_max * 4) + kernels::low_rank_scratch_bytes(rows);
   const size_t bias = padded(rows * static_cast<int64_t>(sizeof(float*)));
-  return std::max({direct, expanded, low_rank, bias}) + kAlignment;
+  return std::max({direct, expanded, low_rank, dropped_scratch_bytes(rows, in, out, rank_max), bias}) + kAlignment;
 }
 
 }  // namespace umbel

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "adapters/dora.h"
 #include "adapters/kinds.h"
 #include "adapters/parts.h"
 
@@ -130,7 +131,9 @@ class LoraBuild {
     ASSIGN_OR_RETURN(LinearTerms* const terms, builder_.add_linear(index));
     if (fields_.dora) {
       ASSIGN_OR_RETURN(const std::vector<float> m, magnitude(target));
-      ASSIGN_OR_RETURN(const float* const ratio, ratios(m, dora_row_norms(target, term), target.path));
+      std::vector<float> norms(target.out);
+      dora_row_norms(target, term, norms);
+      ASSIGN_OR_RETURN(const float* const ratio, ratios(m, norms, target.path));
       term.u = ratio;
       terms->scale.push_back({nullptr, ratio});
     }

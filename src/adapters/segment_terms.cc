@@ -4,10 +4,7 @@ namespace umbel {
 
 size_t count_low_rank(Segments segments, int32_t index, size_t pass) {
   size_t count = 0;
-  for (const Segment& segment : segments) {
-    const LinearTerms* terms = terms_of(segment, index);
-    count += terms != nullptr && terms->low_rank.size() > pass;
-  }
+  for (const Segment& segment : segments) count += has_low_rank(segment, index, pass);
   return count;
 }
 
@@ -15,9 +12,8 @@ int64_t list_low_rank(Segments segments, int32_t index, size_t pass, std::span<k
   int64_t h_size = 0;
   size_t count = 0;
   for (const Segment& segment : segments) {
-    const LinearTerms* terms = terms_of(segment, index);
-    if (terms == nullptr || terms->low_rank.size() <= pass) continue;
-    const LowRankTerm& term = terms->low_rank[pass];
+    if (!has_low_rank(segment, index, pass)) continue;
+    const LowRankTerm& term = terms_of(segment, index)->low_rank[pass];
     list[count++] = {.row_begin = segment.row_begin,
                      .row_count = segment.row_count,
                      .rank = term.rank,

@@ -15,7 +15,17 @@ inline const LinearTerms* terms_of(const Segment& segment, int32_t index) {
 inline bool has_scale(const LinearTerms* terms) { return terms != nullptr && !terms->scale.empty(); }
 inline bool has_own_weight(const LinearTerms* terms) { return terms != nullptr && terms->own_weight != nullptr; }
 
-// Segments that have a `pass`-th low-rank term.
+// True when the segment's low-rank terms at this target read a dropped input (adapters/dropout.h).
+inline bool is_dropped(const Segment& segment, int32_t index) {
+  const LinearTerms* terms = terms_of(segment, index);
+  return terms != nullptr && terms->dropout > 0.0f && segment.dropout_keys != nullptr;
+}
+inline bool has_low_rank(const Segment& segment, int32_t index, size_t pass) {
+  const LinearTerms* terms = terms_of(segment, index);
+  return terms != nullptr && terms->low_rank.size() > pass && !is_dropped(segment, index);
+}
+
+// Segments that have a `pass`-th low-rank term that reads x as it is.
 size_t count_low_rank(Segments segments, int32_t index, size_t pass);
 // Fills list (count_low_rank of them), h laid out one behind the other; the floats of h come back.
 int64_t list_low_rank(Segments segments, int32_t index, size_t pass, std::span<kernels::LowRankSegment> list);

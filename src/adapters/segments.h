@@ -14,6 +14,8 @@ struct Segment {
   int32_t row_begin = 0;
   int32_t row_count = 0;
   const Adapter* adapter = nullptr;
+  // [row_count] keys of the rows' dropout masks (adapters/dropout.h); null = nothing is dropped (serving, evaluation).
+  const uint64_t* dropout_keys = nullptr;
 };
 
 // Non-empty segments in row order that cover all rows without gaps.

@@ -37,6 +37,7 @@ struct LowRankTerm {
 struct LinearTerms {
   std::vector<ScaleTerm> scale;
   std::vector<LowRankTerm> low_rank;
+  float dropout = 0.0f;                               // rate, of x as the low-rank terms read it in training
   const float* bias = nullptr;                        // c, ready made: [out]; null = the base's bias as it is
   const kernels::FrozenMatrix* own_weight = nullptr;  // replaces W (modules_to_save); scale terms are empty then
 };

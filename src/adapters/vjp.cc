@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "adapters/dropout.h"
 #include "adapters/segment_terms.h"
 #include "kernels/api_vjp.h"
 
@@ -113,8 +114,7 @@ void scaled_rows(const Call& call) {
 void list_gradients(const Call& call, size_t pass, std::span<kernels::LowRankGradient> list) {
   size_t count = 0;
   for (size_t s = 0; s < call.vjp.segments.size(); ++s) {
-    const LinearTerms* terms = call.terms(call.vjp.segments[s]);
-    if (terms == nullptr || terms->low_rank.size() <= pass) continue;
+    if (!has_low_rank(call.vjp.segments[s], call.vjp.index, pass)) continue;
     const LinearGrads grads = call.grads(s);
     const LowRankGrads wanted = grads.low_rank.empty() ? LowRankGrads{} : grads.low_rank[pass];
     list[count++] = {.a = wanted.a, .b_t = wanted.b_t, .u = wanted.u, .v = wanted.v};
@@ -158,6 +158,7 @@ void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF 
   plain_rows(whole);
   scaled_rows(whole);
   low_rank_rows(whole);
+  apply_dropped_vjp(context, call, dx);
   biases(whole);
 }
 
@@ -173,7 +174,7 @@ size_t apply_linear_vjp_scratch_bytes(int64_t rows, int64_t in, int64_t out, int
   const auto segment = static_cast<int64_t>(2 * sizeof(kernels::LowRankSegment) + sizeof(kernels::LowRankGradient) + 160);
   const size_t low_rank = padded(rows * segment) + padded(rows * rank_max * 6 * 4) + padded((2 * rows + 16) * std::max(in, out) * 4) +
                           kernels::low_rank_scratch_bytes(rows) + 32 * kAlignment;
-  return std::max({plain, scale, low_rank}) + kAlignment;
+  return std::max({plain, scale, low_rank, dropped_scratch_bytes(rows, in, out, rank_max)}) + kAlignment;
 }
 
 }  // namespace umbel

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/random.h"
+
 namespace umbel {
 
 int32_t BatchRows::blocks_of(int64_t tokens) {
@@ -13,11 +15,12 @@ void BatchRows::clear() {
   spans_.clear();
   segments_.clear();
   loss_rows_.clear();
+  dropout_keys_.clear();
   blocks_used_ = 0;
   span_rows_max_ = 0;
 }
 
-void BatchRows::append(const Example& example, int32_t job, const Adapter* adapter) {
+void BatchRows::append(const Example& example, int32_t job, const Adapter* adapter, uint64_t dropout_key) {
   const auto begin = static_cast<int32_t>(tokens_.size());
   const auto count = static_cast<int32_t>(example.tokens.size()) - 1;  // the last token is only predicted
   CHECK(count >= 1, "an example has something to predict from");
@@ -28,6 +31,7 @@ void BatchRows::append(const Example& example, int32_t job, const Adapter* adapt
     slots_.push_back(blocks_used_ * kernels::kKvBlockSize + p);
     key_begin_.push_back(0);
     key_end_.push_back(p + 1);
+    dropout_keys_.push_back(dropout_key == 0 ? 0 : mix_key({dropout_key, static_cast<uint64_t>(p)}));
     if (example.trained[p + 1]) loss_rows_.push_back({begin + p, example.tokens[p + 1], job});
   }
   spans_.push_back({begin, count, nullptr});
@@ -48,6 +52,10 @@ void BatchRows::finish() {
   for (kernels::AttentionSpan& span : spans_) {
     span.blocks = block_table_.data() + next;
     next += blocks_of(span.row_count);
+  }
+  for (Segment& segment : segments_) {
+    const uint64_t* keys = dropout_keys_.data() + segment.row_begin;
+    segment.dropout_keys = keys[0] == 0 ? nullptr : keys;
   }
 }
 

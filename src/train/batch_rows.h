@@ -20,8 +20,9 @@ struct LossRow {
 class BatchRows {
  public:
   void clear();
-  // REQUIRES: calls of one job stand together; the example has at least two tokens.
-  void append(const Example& example, int32_t job, const Adapter* adapter);
+  // REQUIRES: calls of one job stand together; the example has at least two tokens. dropout_key: of this example in this
+  // step; its rows' masks follow from it and their position alone (adapters/dropout.h). 0 = no dropout, for all of a job.
+  void append(const Example& example, int32_t job, const Adapter* adapter, uint64_t dropout_key = 0);
   // Also lays out the KV blocks; after the last append, before rows().
   void finish();
 
@@ -40,6 +41,7 @@ class BatchRows {
   std::vector<kernels::AttentionSpan> spans_;
   std::vector<Segment> segments_;
   std::vector<int32_t> segment_jobs_;
+  std::vector<uint64_t> dropout_keys_;  // [M], 0 where nothing is dropped
   std::vector<LossRow> loss_rows_;
   int32_t blocks_used_ = 0;
   int64_t span_rows_max_ = 0;

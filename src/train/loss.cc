@@ -28,12 +28,19 @@ Chunk make_chunk(kernels::Context& context, const LossCall& call, std::span<cons
               .segments = context.scratch.take<Segment>(segments.size()),
               .head_grads = context.scratch.take<LinearGrads>(segments.size())};
   const auto head_grads = call.gradients.empty() ? std::span<const LinearGrads>() : call.gradients[call.head.projection];
+  const bool dropped = std::any_of(segments.begin(), segments.end(), [](const Segment& s) { return s.dropout_keys != nullptr; });
+  const auto keys = context.scratch.take<uint64_t>(dropped ? rows.size() : 0);
   size_t count = 0, next = 0;
   for (size_t s = 0; s < segments.size(); ++s) {
     const size_t begin = next;
     while (next < rows.size() && rows[next].job == jobs[s] && rows[next].row < segments[s].row_begin + segments[s].row_count) ++next;
     if (next == begin) continue;
-    chunk.segments[count] = {static_cast<int32_t>(begin), static_cast<int32_t>(next - begin), segments[s].adapter};
+    Segment& segment = chunk.segments[count];
+    segment = {static_cast<int32_t>(begin), static_cast<int32_t>(next - begin), segments[s].adapter};
+    if (segments[s].dropout_keys != nullptr) {
+      for (size_t i = begin; i < next; ++i) keys[i] = segments[s].dropout_keys[rows[i].row - segments[s].row_begin];
+      segment.dropout_keys = keys.data() + begin;
+    }
     chunk.head_grads[count++] = head_grads.empty() ? LinearGrads{} : head_grads[s];
   }
   CHECK(next == rows.size(), "every loss row lies in a segment");
@@ -113,7 +120,7 @@ size_t loss_scratch_bytes(const Model& model, const Head& head, const BackwardSh
   const Target& projection = model.targets()[head.projection];
   BackwardShape chunk = shape;
   chunk.rows = rows;
-  return ScratchSum().add(rows * projection.in, 4 * sizeof(float)).add(rows * projection.out).add(rows * 3)
+  return ScratchSum().add(rows * projection.in, 4 * sizeof(float)).add(rows * projection.out).add(rows * 3).add(rows, sizeof(uint64_t))
              .add(shape.rows, sizeof(Segment) + sizeof(LinearGrads)).add(model.targets().size(), sizeof(std::span<const LinearGrads>))
              .bytes() + 16 * 64 +
          std::max({norm_scratch_bytes(rows, 1), linear_scratch_bytes(projection, rows, shape.rank_max),

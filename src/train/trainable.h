@@ -1,5 +1,5 @@
 // TrainableAdapter: an adapter whose numbers are being trained: f32 masters, their gradients and optimizer moments, and the
-// Adapter that computes with them (the same terms that serving uses).
+// Adapter that computes with them (the same terms that serving uses). One file a kind builds it: trainable_lora.cc, ...
 //
 // Owned by its job; one thread. materialize() after every change of the masters, gather() before gradients are read.
 #pragma once
@@ -10,69 +10,84 @@
 #include <vector>
 
 #include "adapters/adapter.h"
+#include "adapters/shared_tensors.h"
 #include "adapters/spec.h"
 #include "adapters/vjp.h"
+#include "base/threads.h"
 #include "io/json.h"
 #include "train/job.h"
 
 namespace umbel {
 
-// One trained tensor. value, gradient, m and v have the same elements in the layout that the kernels use.
+// One trained tensor. value, gradient, m and v have the same elements in the layout that the kernels use, [rows, cols].
 struct Parameter {
   std::string tensor;       // its name in adapter_model.safetensors
   Shape file_shape;         // as PEFT stores it
-  bool transposed = false;  // the file's layout is [cols, rows] of ours (LoRA's and FLoRA's output sides)
+  bool transposed = false;  // the file's layout is [cols, rows] of ours (output sides, embedding factors)
+  double rate = 1.0;        // its learning rate over the job's (LoRA+)
+  bool decays = true;       // false: weight decay leaves it alone (DoRA's magnitude, without which there is no base)
   Tensor value, gradient, m, v;
-  // Output sides of FLoRA: the term reads scale * value, and its gradient comes back through the same factor.
-  double scale = 1.0;
-  float* scaled = nullptr;            // where scale * value goes; null = the term reads value itself
-  float* scaled_gradient = nullptr;   // the gradient of `scaled`
+};
+
+// Numbers of a term that follow from the masters (FLoRA's scaled output sides, DoRA's m / n, IA3's bias) and how their
+// gradients come back. Owned by the adapter; borrows the masters.
+class Derived {
+ public:
+  virtual ~Derived() = default;
+  virtual void materialize(ThreadPool* pool) = 0;  // masters to the term; pool null = this thread alone
+  virtual void zero_gradients() = 0;               // of the term's numbers
+  virtual void gather() = 0;                       // their gradients to those of the masters
 };
 
 class TrainableAdapter {
  public:
-  // kInvalidArgument when the targets match nothing; kUnsupported for what can't be trained (a bias under IA3).
+  // kInvalidArgument when a target, a pattern or the whole selection matches nothing; kUnsupported for what can't be trained
+  // (an embedding under another kind than LoRA), kFailedPrecondition for qlora over a base that is not quantised. shared:
+  // where jobs meet that train over the same frozen projections (VeRA); null = no sharing.
   static Result<std::unique_ptr<TrainableAdapter>> create(const JobSpec& spec, const TargetTable& targets,
-                                                          const std::string& base_name);
+                                                          const std::string& base_name, SharedTensors* shared = nullptr);
 
   const Adapter& adapter() const { return *adapter_; }
   std::vector<Parameter>& parameters() { return parameters_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
   int64_t trained_values() const;
-  size_t bytes() const;  // of masters, gradients, moments and scaled copies
-  int64_t modules() const { return static_cast<int64_t>(linear_grads_.size()); }
-  // Of the target's terms; {} where nothing is trained.
+  // Masters, gradients, moments, derived and frozen numbers.
+  size_t bytes() const;
+  int64_t modules() const { return static_cast<int64_t>(grads_.size()); }
+  // Of the target's terms; {} where nothing is trained. At an embedding low_rank[0] is {a: [vocab, rank], b_t: [rank, dim]}.
   LinearGrads gradients(int32_t target) const;
 
   void zero_gradients();
-  void gather();       // gradients of scaled copies back to their masters
-  void materialize();  // masters to scaled copies
+  void gather();       // gradients of derived numbers back to their masters
+  // Masters to derived numbers. pool: to share the work with; null = this thread alone. Bits do not depend on it.
+  void materialize(ThreadPool* pool = nullptr);
 
   // The PEFT folder: adapter_config.json and adapter_model.safetensors, written atomically.
   Status write(const Path& dir) const;
   const Json& config() const { return config_; }
 
  private:
+  friend class TrainableBuild;
   struct TargetGrads {
     std::vector<ScaleGrads> scale;
     std::vector<LowRankGrads> low_rank;
+    float* bias = nullptr;
   };
-  TrainableAdapter(const JobSpec& spec, const TargetTable& targets)
-      : spec_(spec), targets_(targets), adapter_(std::make_unique<Adapter>(targets.size())) {}
-  Status add_target(int32_t index, bool feedforward);
-  void add_lora(int32_t index);
-  void add_ia3(int32_t index, bool feedforward);
-  void add_flora(int32_t index);
-  // A new parameter of rows x cols in kernel layout; returns its index.
-  size_t add_parameter(const std::string& tensor, int64_t rows, int64_t cols, bool transposed);
-  float* scaled_copy(size_t parameter, double scale);
+  // A tensor of the file that is not trained (VeRA's projections).
+  struct Frozen {
+    std::string tensor;
+    std::shared_ptr<const Tensor> value;
+    bool transposed;  // in the file
+  };
+  explicit TrainableAdapter(const TargetTable& targets) : adapter_(std::make_unique<Adapter>(targets.size())) {}
 
-  JobSpec spec_;
-  const TargetTable& targets_;
   std::unique_ptr<Adapter> adapter_;
   Json config_;
   std::vector<Parameter> parameters_;
+  std::vector<Frozen> frozen_;
   std::vector<Tensor> buffers_;
-  std::map<int32_t, TargetGrads> linear_grads_;
+  std::vector<std::unique_ptr<Derived>> derived_;
+  std::map<int32_t, TargetGrads> grads_;
 };
 
 }  // namespace umbel

@@ -53,7 +53,14 @@ struct Job {
 struct Item {
   const Example* example;
   int32_t job;
+  uint64_t dropout_key = 0;  // of its place in the job's step; 0 = nothing is dropped
 };
+
+// A pure function of the job, its step and the place in it.
+uint64_t dropout_key(const Job& job, uint64_t place) {
+  if (job.spec.dropout == 0) return 0;
+  return mix_key({job.spec.seed, 0x64726f70ull, static_cast<uint64_t>(job.state.step), place}) | 1;
+}
 
 // What the passes of one step or evaluation share.
 struct Sums {
@@ -101,6 +108,7 @@ class SharedTrainer final : public Trainer {
   const Training* training_;
   TrainOptions options_;
   ThreadPool pool_;
+  SharedTensors shared_;
   std::vector<std::unique_ptr<Job>> jobs_;
   BatchRows batch_;
   Extent extent_, reserved_;
@@ -112,7 +120,7 @@ class SharedTrainer final : public Trainer {
 };
 
 Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) {
-  ASSIGN_OR_RETURN(auto adapter, TrainableAdapter::create(spec, model_->targets(), base_name));
+  ASSIGN_OR_RETURN(auto adapter, TrainableAdapter::create(spec, model_->targets(), base_name, &shared_));
   if (data.examples.empty()) return invalid_argument(spec.name + ": the data set is empty");
   RowOrder order(data.examples.size(), spec.batch, spec.seed);
   const int64_t steps = order.steps_per_epoch() * spec.epochs;
@@ -212,7 +220,7 @@ void SharedTrainer::run_items(std::span<const Item> items, const Sums& sums) {
       run_pass(sums);
       batch_.clear();
     }
-    batch_.append(*item.example, item.job, &jobs_[item.job]->adapter->adapter());
+    batch_.append(*item.example, item.job, &jobs_[item.job]->adapter->adapter(), item.dropout_key);
   }
   if (batch_.count() > 0) run_pass(sums);
 }
@@ -237,9 +245,12 @@ void SharedTrainer::update(Job& job, double loss, StepReport& report) {
   report.learning_rate = step.learning_rate;
   for (Parameter& p : job.adapter->parameters()) {
     const auto count = static_cast<size_t>(p.value.elements());
-    adamw_update(step, {p.value.f32(), count}, {p.gradient.f32(), count}, {p.m.f32(), count}, {p.v.f32(), count});
+    AdamWStep own = step;
+    own.learning_rate = step.learning_rate * p.rate;
+    if (!p.decays) own.weight_decay = 0;
+    adamw_update(own, {p.value.f32(), count}, {p.gradient.f32(), count}, {p.m.f32(), count}, {p.v.f32(), count});
   }
-  job.adapter->materialize();
+  job.adapter->materialize(&pool_);
 }
 
 std::vector<StepReport> SharedTrainer::step() {
@@ -253,11 +264,12 @@ std::vector<StepReport> SharedTrainer::step() {
     report.epoch = static_cast<double>(report.step) / static_cast<double>(job.order.steps_per_epoch());
     job.adapter->zero_gradients();
     int64_t trained = 0;
+    uint64_t place = 0;
     for (const size_t index : job.order.batch(job.state.step)) {
       const Example& example = job.data->examples[index];
       trained += std::count(example.trained.begin() + 1, example.trained.end(), 1);
       report.tokens += static_cast<int64_t>(example.tokens.size()) - 1;
-      items.push_back({&example, static_cast<int32_t>(j)});
+      items.push_back({&example, static_cast<int32_t>(j), dropout_key(job, place++)});
     }
     weights[j] = 1.0 / static_cast<double>(trained);
   }

@@ -1,0 +1,82 @@
+// TrainableBuild: what the kinds build a TrainableAdapter with. Private to train/.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "train/trainable.h"
+
+namespace umbel {
+
+// A parameter to be made, in the kernels' layout.
+struct ParameterShape {
+  int64_t rows = 1;
+  int64_t cols = 1;
+  bool transposed = false;  // the file has [cols, rows]
+  bool flat = false;        // the file has [cols]; rows = 1
+  double rate = 1.0;
+  bool decays = true;
+};
+
+// Where a parameter's numbers are; they stay there.
+struct Master {
+  float* value;
+  float* gradient;
+};
+
+class TrainableBuild {
+ public:
+  TrainableBuild(TrainableAdapter& made, const JobSpec& spec, const TargetTable& targets, const AdapterSpec& selection)
+      : made_(made), spec_(spec), targets_(targets), selection_(selection) {}
+
+  const JobSpec& spec() const { return spec_; }
+  const Target& target(int32_t index) const { return targets_[index]; }
+  // r and alpha at this module, patterns applied as PEFT applies them.
+  Result<int64_t> rank_at(int32_t index) const { return selection_.rank_at(targets_[index].path, spec_.rank); }
+  Result<double> alpha_at(int32_t index) const { return selection_.alpha_at(targets_[index].path, spec_.alpha); }
+  // The stream of a module's initial values: a function of the job's seed and the module.
+  Random random(int32_t index) const { return Random(mix_key({spec_.seed, static_cast<uint64_t>(index)})); }
+
+  // "base_model.model." + path + suffix; zero.
+  Master add_parameter(int32_t index, const std::string& suffix, const ParameterShape& shape);
+  // count floats, zero, that live as long as the adapter.
+  float* add_buffer(int64_t count);
+  void add_derived(std::unique_ptr<Derived> derived) { made_.derived_.push_back(std::move(derived)); }
+  void add_frozen(const std::string& tensor, std::shared_ptr<const Tensor> value, bool transposed);
+
+  Adapter& adapter() { return *made_.adapter_; }
+  LinearTerms& terms(int32_t index) { return made_.adapter_->edit_linear(index); }
+  // A term and where its gradients go; the order of the two lists is the same.
+  void add_scale(int32_t index, const ScaleTerm& term, const ScaleGrads& grads);
+  void add_low_rank(int32_t index, const LowRankTerm& term, const LowRankGrads& grads);
+  void add_bias(int32_t index, const float* bias, float* gradient);
+  // The embedding's term, in place of linear ones.
+  void add_embedding(int32_t index, const EmbeddingTerms& terms, const LowRankGrads& grads);
+
+ private:
+  TrainableAdapter& made_;
+  const JobSpec& spec_;
+  const TargetTable& targets_;
+  const AdapterSpec& selection_;
+};
+
+// The kinds: terms, parameters and initial values of the selected modules (ascending).
+Status train_lora(TrainableBuild& build, const std::vector<int32_t>& selected);  // the LoRA family, DoRA too
+Status train_ia3(TrainableBuild& build, const std::vector<int32_t>& selected);
+Status train_flora(TrainableBuild& build, const std::vector<int32_t>& selected);
+Status train_vera(TrainableBuild& build, const std::vector<int32_t>& selected, SharedTensors* shared);
+
+// U(-bound, bound).
+void fill_uniform(Random& random, double bound, std::span<float> values);
+
+// adapter_config.json of the job. Names are as given, or the kind's usual ones.
+Json make_adapter_config(const JobSpec& spec, const std::string& base_name);
+// With kDefault resolved for the form (at rank 1 identity_lora and ones are the same).
+FloraInit flora_init_of(const JobSpec& spec);
+// IA3: the modules that are scaled on the input side are those whose path ends in one of these.
+std::vector<std::string> feedforward_of(const JobSpec& spec);
+
+}  // namespace umbel
