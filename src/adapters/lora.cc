@@ -8,19 +8,11 @@
 
 #include "adapters/dora.h"
 #include "adapters/kinds.h"
+#include "adapters/lora_fields.h"
 #include "adapters/parts.h"
 
 namespace umbel {
 namespace {
-
-struct LoraFields {
-  double alpha = 8;
-  bool rslora = false;
-  bool dora = false;
-  bool bias = false;
-  bool ensure_weight_tying = false;
-  const ConfigValue* token_indices = nullptr;
-};
 
 // Some initialisations take the adapter's start out of the base's weights. Files converted on saving say `true` here.
 Status check_init(Fields& fields) {
@@ -32,25 +24,6 @@ Status check_init(Fields& fields) {
   return unsupported("adapter_config.json: init_lora_weights is '" + *name +
                      "', which trains against a changed base model; save the adapter again with "
                      "path_initial_model_for_weight_conversion, which makes it a plain LoRA");
-}
-
-Result<LoraFields> read_fields(Fields& fields) {
-  LoraFields lora;
-  ASSIGN_OR_RETURN(lora.alpha, fields.number("lora_alpha", 8));
-  ASSIGN_OR_RETURN(lora.rslora, fields.boolean("use_rslora", false));
-  ASSIGN_OR_RETURN(lora.dora, fields.boolean("use_dora", false));
-  ASSIGN_OR_RETURN(lora.bias, fields.boolean("lora_bias", false));
-  ASSIGN_OR_RETURN(lora.ensure_weight_tying, fields.boolean("ensure_weight_tying", false));
-  lora.token_indices = fields.take("trainable_token_indices");
-  if (lora.dora && lora.bias)
-    return unsupported("adapter_config.json: lora_bias together with use_dora is not defined");
-  RETURN_IF_ERROR(check_init(fields));
-  // Training only, or (fan_in_fan_out) about how another framework stores the base.
-  fields.ignore({"lora_dropout", "fan_in_fan_out", "megatron_core", "qalora_group_size", "eva_config"});
-  fields.expect_inactive({"loftq_config", "corda_config", "lora_ga_config", "megatron_config", "layer_replication",
-                          "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
-                          "monteclora_config", "velora_config", "target_parameters"});
-  return lora;
 }
 
 class LoraBuild {
@@ -91,8 +64,7 @@ class LoraBuild {
     const Target& target = builder_.targets()[index];
     ASSIGN_OR_RETURN(rank_, builder_.rank_at(target));
     ASSIGN_OR_RETURN(const double alpha, builder_.spec().alpha_at(target.path, fields_.alpha));
-    scale_ = static_cast<float>(fields_.rslora ? alpha / std::sqrt(static_cast<double>(rank_))
-                                               : alpha / static_cast<double>(rank_));
+    scale_ = lora_scale(alpha, rank_, fields_.rslora);
     return target.kind == TargetKind::kEmbedding ? add_embedding(index) : add_linear(index);
   }
 
@@ -218,8 +190,32 @@ class LoraBuild {
 
 }  // namespace
 
+Result<LoraFields> read_lora_fields(Fields& fields) {
+  LoraFields lora;
+  ASSIGN_OR_RETURN(lora.alpha, fields.number("lora_alpha", 8));
+  ASSIGN_OR_RETURN(lora.rslora, fields.boolean("use_rslora", false));
+  ASSIGN_OR_RETURN(lora.dora, fields.boolean("use_dora", false));
+  ASSIGN_OR_RETURN(lora.bias, fields.boolean("lora_bias", false));
+  ASSIGN_OR_RETURN(lora.ensure_weight_tying, fields.boolean("ensure_weight_tying", false));
+  lora.token_indices = fields.take("trainable_token_indices");
+  if (lora.dora && lora.bias)
+    return unsupported("adapter_config.json: lora_bias together with use_dora is not defined");
+  RETURN_IF_ERROR(check_init(fields));
+  // Training only, or (fan_in_fan_out) about how another framework stores the base.
+  fields.ignore({"lora_dropout", "fan_in_fan_out", "megatron_core", "qalora_group_size", "eva_config"});
+  fields.expect_inactive({"loftq_config", "corda_config", "lora_ga_config", "megatron_config", "layer_replication",
+                          "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
+                          "monteclora_config", "velora_config", "target_parameters"});
+  return lora;
+}
+
+float lora_scale(double alpha, int64_t rank, bool rslora) {
+  const auto size = static_cast<double>(rank);
+  return static_cast<float>(rslora ? alpha / std::sqrt(size) : alpha / size);
+}
+
 Status build_lora(Builder& builder) {
-  ASSIGN_OR_RETURN(const LoraFields fields, read_fields(builder.fields()));
+  ASSIGN_OR_RETURN(const LoraFields fields, read_lora_fields(builder.fields()));
   ASSIGN_OR_RETURN(std::vector<int32_t> selected, builder.select(/*embeddings_allowed=*/true));
   LoraBuild build(builder, fields);
   RETURN_IF_ERROR(build.tie(selected));

@@ -248,6 +248,15 @@ const TensorView* Safetensors::find(const std::string& name) const {
 
 Status write_safetensors(const Path& file, const std::map<std::string, TensorView>& tensors,
                          const std::map<std::string, std::string>& metadata) {
+  std::vector<SafetensorsWriter::Entry> entries;
+  for (const auto& [name, view] : tensors) entries.push_back({name, view.dtype, view.shape});
+  ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(file, std::move(entries), metadata));
+  for (const auto& [name, view] : tensors) RETURN_IF_ERROR(writer.append(view));
+  return writer.commit();
+}
+
+Result<SafetensorsWriter> SafetensorsWriter::create(const Path& file, std::vector<Entry> entries,
+                                                    const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   std::map<std::string, std::string> all = metadata;
   all.emplace("format", "pt");
@@ -256,10 +265,13 @@ Status write_safetensors(const Path& file, const std::map<std::string, TensorVie
   }
   header[kMetadataName] = all;
   uint64_t position = 0;
-  for (const auto& [name, view] : tensors) {
-    if (!is_utf8(name) || name == kMetadataName) return invalid_argument("a tensor's name is not allowed: " + name);
-    const uint64_t end = position + view.bytes();
-    header[name] = {{"dtype", format_name(view.dtype)}, {"shape", view.shape}, {"data_offsets", {position, end}}};
+  for (const Entry& entry : entries) {
+    if (!is_utf8(entry.name) || header.contains(entry.name)) {
+      return invalid_argument("a tensor's name is not allowed: " + entry.name);
+    }
+    const uint64_t end = position + TensorView{entry.dtype, entry.shape, nullptr}.bytes();
+    header[entry.name] = {
+        {"dtype", format_name(entry.dtype)}, {"shape", entry.shape}, {"data_offsets", {position, end}}};
     position = end;
   }
   std::string text = header.dump();
@@ -267,10 +279,19 @@ Status write_safetensors(const Path& file, const std::map<std::string, TensorVie
   if (text.size() > kSafetensorsHeaderMax) return Status(Code::kTooLong, file.string() + ": the header is too long");
   ASSIGN_OR_RETURN(AtomicFile target, AtomicFile::create(file));
   RETURN_IF_ERROR(target.append(write_length(text.size()) + text));
-  for (const auto& [name, view] : tensors) {
-    RETURN_IF_ERROR(target.append({static_cast<const char*>(view.data), view.bytes()}));
-  }
-  return target.commit();
+  return SafetensorsWriter(std::move(entries), std::move(target));
+}
+
+Status SafetensorsWriter::append(const TensorView& tensor) {
+  CHECK(next_ < entries_.size() && tensor.dtype == entries_[next_].dtype && tensor.shape == entries_[next_].shape,
+        "tensors come as they were announced");
+  ++next_;
+  return file_.append({static_cast<const char*>(tensor.data), tensor.bytes()});
+}
+
+Status SafetensorsWriter::commit() {
+  CHECK(next_ == entries_.size(), "every announced tensor was appended");
+  return file_.commit();
 }
 
 }  // namespace umbel

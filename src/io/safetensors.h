@@ -44,4 +44,29 @@ class Safetensors {
 Status write_safetensors(const Path& file, const std::map<std::string, TensorView>& tensors,
                          const std::map<std::string, std::string>& metadata = {});
 
+// The same tensor by tensor, for files larger than memory: create with what will come, append in that order, commit.
+// Dropped before commit() it leaves nothing behind. One thread.
+class SafetensorsWriter {
+ public:
+  struct Entry {
+    std::string name;
+    DType dtype = DType::kF32;
+    Shape shape;
+  };
+  static Result<SafetensorsWriter> create(const Path& file, std::vector<Entry> entries,
+                                          const std::map<std::string, std::string>& metadata = {});
+
+  // REQUIRES the type and shape of the next entry.
+  Status append(const TensorView& tensor);
+  // REQUIRES all entries appended.
+  Status commit();
+
+ private:
+  SafetensorsWriter(std::vector<Entry> entries, AtomicFile file) : entries_(std::move(entries)), file_(std::move(file)) {}
+
+  std::vector<Entry> entries_;
+  size_t next_ = 0;
+  AtomicFile file_;
+};
+
 }  // namespace umbel

@@ -56,7 +56,7 @@ Result<ConfigValue> to_config_value(const Json& json) {
   return made;
 }
 
-Result<AdapterSpec> PeftDir::read_spec(const Path& dir) {
+Result<Json> PeftDir::read_config(const Path& dir) {
   std::error_code error;
   if (!std::filesystem::is_directory(dir, error))
     return not_found("the adapter folder " + dir.string() + " is missing");
@@ -66,8 +66,13 @@ Result<AdapterSpec> PeftDir::read_spec(const Path& dir) {
                      " is missing; an adapter folder holds adapter_config.json and "
                      "adapter_model.safetensors");
   }
-  ASSIGN_OR_RETURN(const Json json, read_json(file, kConfigBytesMax));
+  ASSIGN_OR_RETURN(Json json, read_json(file, kConfigBytesMax));
   if (!json.is_object()) return invalid_argument(file.string() + " is not a JSON object");
+  return json;
+}
+
+Result<AdapterSpec> PeftDir::read_spec(const Path& dir) {
+  ASSIGN_OR_RETURN(const Json json, read_config(dir));
   ASSIGN_OR_RETURN(const ConfigValue config, to_config_value(json));
   Result<AdapterSpec> spec = parse_spec(*config.as<ConfigObject>());
   if (!spec.ok()) return spec.status().with_context(dir.string());

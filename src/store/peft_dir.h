@@ -22,6 +22,8 @@ class PeftDir {
  public:
   // Only the configuration (cheap: what a listing needs). kNotFound when the folder or the file is missing.
   static Result<AdapterSpec> read_spec(const Path& dir);
+  // adapter_config.json as it is, only checked to be an object.
+  static Result<Json> read_config(const Path& dir);
   // Configuration and tensors. A folder with only pickled weights (.bin) is refused with the remedy.
   static Result<PeftDir> read(const Path& dir);
 
