@@ -1,13 +1,13 @@
 // umbel demo: shows a running server at work: every adapter on rows of its own task, alone and mixed in one batch.
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <thread>
 
 #include "apps/base_model.h"
 #include "apps/exit.h"
+#include "apps/prompt_rows.h"
 #include "apps/verb.h"
 #include "io/json.h"
 #include "load/client.h"
@@ -34,7 +34,6 @@ struct Row {
   int max_tokens = 32;
 };
 
-
 // The adapters of seedling carry their task's name before the first '-'.
 std::string task_of(const std::string& adapter) { return adapter.substr(0, adapter.find('-')); }
 
@@ -51,18 +50,6 @@ Result<std::vector<std::string>> list_models(load::Client& client) {
   return names;
 }
 
-Status read_task(const Path& file, const std::string& model, int count, std::vector<Row>& rows) {
-  std::ifstream stream(file);
-  std::string line;
-  for (int number = 1; number <= count && std::getline(stream, line); ++number) {
-    ASSIGN_OR_RETURN(const Json json, parse_json(line, file.string() + ":" + std::to_string(number)));
-    ASSIGN_OR_RETURN(const std::string prompt, json_field<std::string>(json, "prompt"));
-    ASSIGN_OR_RETURN(const std::string completion, json_field<std::string>(json, "completion"));
-    rows.push_back({model, prompt, completion, task_of(model) == "bc5cdr" ? 64 : 32});
-  }
-  return ok_status();
-}
-
 // Rows of every name: an adapter gets its own task's, the base (and any other name) the first task's.
 Result<std::vector<Row>> collect_rows(const std::vector<std::string>& models, const Path& tasks, int count) {
   std::vector<Row> rows;
@@ -70,7 +57,8 @@ Result<std::vector<Row>> collect_rows(const std::vector<std::string>& models, co
   for (const std::string& model : models) {
     Path file = tasks / (task_of(model) + ".test.jsonl");
     if (!std::filesystem::exists(file, error)) file = tasks / "e2e_nlg.test.jsonl";
-    RETURN_IF_ERROR(read_task(file, model, count, rows));
+    ASSIGN_OR_RETURN(const auto task, read_prompt_rows(file, {.completion_needed = true, .rows_max = static_cast<size_t>(std::max(0, count))}));
+    for (const PromptRow& row : task) rows.push_back({model, row.prompt, *row.completion, task_of(model) == "bc5cdr" ? 64 : 32});
   }
   if (rows.empty()) return not_found("no task rows in \"" + tasks.string() + "\"; give --tasks");
   return rows;
@@ -95,12 +83,6 @@ std::vector<load::Record> answer_all(const Flags& flags, const std::vector<Row>&
   for (std::thread& thread : threads) thread.join();
   wall_s = to_seconds(clock.now() - origin);
   return records;
-}
-
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \n\t");
-  if (begin == std::string::npos) return "";
-  return text.substr(begin, text.find_last_not_of(" \n\t") - begin + 1);
 }
 
 std::string shortened(std::string text, size_t limit) {

@@ -3,12 +3,12 @@
 
 #include <cstdio>
 #include <deque>
-#include <fstream>
 #include <iostream>
 
 #include "apps/answer.h"
 #include "apps/exit.h"
 #include "apps/progress.h"
+#include "apps/prompt_rows.h"
 #include "apps/verb.h"
 #include "io/json.h"
 
@@ -34,18 +34,6 @@ struct Flags {
   bool json = false;
 };
 
-struct Row {
-  std::string prompt;
-  std::string adapter;
-  std::optional<std::string> completion;  // expected answer
-};
-
-std::string trimmed(const std::string& text) {
-  constexpr const char* kSpace = " \t\r\n";
-  const size_t begin = text.find_first_not_of(kSpace);
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
 Json answer_json(const AnswerResult& answer, const std::string& adapter) {
   return Json{{"text", answer.text},
               {"token_ids", answer.token_ids},
@@ -57,39 +45,7 @@ Json answer_json(const AnswerResult& answer, const std::string& adapter) {
               {"time_s", to_seconds(answer.times.total)}};
 }
 
-Result<Row> parse_row(const std::string& line, const std::string& where, const std::string& default_adapter) {
-  ASSIGN_OR_RETURN(const Json json, parse_json(line, where));
-  if (!json.is_object()) return invalid_argument(where + ": a row is an object with \"prompt\"");
-  Row row;
-  auto prompt = json_field<std::string>(json, "prompt");
-  if (!prompt.ok()) return prompt.status().with_context(where);
-  row.prompt = *prompt;
-  auto adapter = json_field_or<std::string>(json, "adapter", default_adapter);
-  if (!adapter.ok()) return adapter.status().with_context(where);
-  row.adapter = *adapter;
-  if (json.contains("completion")) {
-    auto completion = json_field<std::string>(json, "completion");
-    if (!completion.ok()) return completion.status().with_context(where);
-    row.completion = *completion;
-  }
-  return row;
-}
-
-Result<std::vector<Row>> read_rows(const std::string& path, const std::string& default_adapter) {
-  std::ifstream file(path);
-  if (!file) return not_found("--batch: cannot open \"" + path + "\"");
-  std::vector<Row> rows;
-  std::string line;
-  for (int number = 1; std::getline(file, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    ASSIGN_OR_RETURN(Row row, parse_row(line, path + ":" + std::to_string(number), default_adapter));
-    rows.push_back(std::move(row));
-  }
-  if (rows.empty()) return invalid_argument("--batch: \"" + path + "\" holds no rows");
-  return rows;
-}
-
-Result<std::shared_ptr<Stream>> submit(Workshop& shop, const Row& row, const SamplingFlags& sampling) {
+Result<std::shared_ptr<Stream>> submit(Workshop& shop, const PromptRow& row, const SamplingFlags& sampling) {
   ASSIGN_OR_RETURN(std::vector<TokenId> ids, shop.base.tokenizer->encode(row.prompt, /*add_special=*/true));
   ASSIGN_OR_RETURN(Request request, make_request(shop, std::move(ids), row.adapter, sampling));
   return shop.engine->submit(std::move(request));
@@ -112,7 +68,7 @@ Status run_one(Workshop& shop, const Flags& flags, const std::string& adapter) {
 }
 
 // Keeps the engine's queue filled, reads the answers in order.
-Status run_batch(Workshop& shop, const Flags& flags, const std::vector<Row>& rows) {
+Status run_batch(Workshop& shop, const Flags& flags, const std::vector<PromptRow>& rows) {
   std::deque<std::shared_ptr<Stream>> streams;
   const size_t ahead = static_cast<size_t>(shop.engine->limits().sequences_max) * 2;
   size_t next = 0;
@@ -150,9 +106,9 @@ Status run_generate(Flags flags) {
   }
   if (flags.prompt == "-") flags.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   ASSIGN_OR_RETURN(const std::string adapter, resolve_adapter_flag(flags.adapter, flags.engine));
-  std::vector<Row> rows;
+  std::vector<PromptRow> rows;
   if (!flags.batch.empty()) {
-    ASSIGN_OR_RETURN(rows, read_rows(flags.batch, adapter));
+    ASSIGN_OR_RETURN(rows, read_prompt_rows(flags.batch, {.adapter = adapter}));
   }
   ASSIGN_OR_RETURN(Workshop shop, open_workshop(flags.model, flags.engine, /*watch=*/false));
   return flags.batch.empty() ? run_one(shop, flags, adapter) : run_batch(shop, flags, rows);

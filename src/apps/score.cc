@@ -1,11 +1,11 @@
 // umbel score: log-likelihood of completions, with an adapter per row, as lm-evaluation-harness defines it.
 #include <cmath>
 #include <deque>
-#include <fstream>
 #include <iostream>
 
 #include "apps/exit.h"
 #include "apps/progress.h"
+#include "apps/prompt_rows.h"
 #include "apps/verb.h"
 #include "apps/workshop.h"
 #include "io/json.h"
@@ -28,50 +28,23 @@ struct Flags {
   bool json = false;
 };
 
-struct Row {
-  std::string prompt, completion, adapter;
-};
-
 struct Score {
   double log_likelihood = 0;  // nats, sum over the completion's tokens
   int tokens = 0;
   bool greedy = true;         // every token was the most likely one
 };
 
-Result<std::vector<Row>> read_rows(const Flags& flags) {
-  if (flags.rows.empty()) return std::vector<Row>{{flags.prompt, flags.completion, flags.adapter}};
-  std::ifstream file(flags.rows);
-  if (!file) return not_found("--rows: cannot open \"" + flags.rows + "\"");
-  std::vector<Row> rows;
-  std::string line;
-  for (int number = 1; std::getline(file, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const std::string where = flags.rows + ":" + std::to_string(number);
-    ASSIGN_OR_RETURN(const Json json, parse_json(line, where));
-    if (!json.is_object()) return invalid_argument(where + ": a row is an object with \"prompt\" and \"completion\"");
-    auto prompt = json_field<std::string>(json, "prompt");
-    auto completion = json_field<std::string>(json, "completion");
-    auto adapter = json_field_or<std::string>(json, "adapter", flags.adapter);
-    for (const Status& status : {prompt.status(), completion.status(), adapter.status()}) {
-      if (!status.ok()) return status.with_context(where);
-    }
-    rows.push_back({*prompt, *completion, *adapter});
-  }
-  if (rows.empty()) return invalid_argument("--rows: \"" + flags.rows + "\" holds no rows");
-  return rows;
-}
-
 struct Running {
   std::shared_ptr<Stream> stream;
   size_t prompt_tokens = 0;
 };
 
-Result<Running> submit(Workshop& shop, const Row& row, bool eos) {
+Result<Running> submit(Workshop& shop, const PromptRow& row, bool eos) {
   const Tokenizer& tokenizer = *shop.base.tokenizer;
   ASSIGN_OR_RETURN(std::vector<TokenId> ids, tokenizer.encode(row.prompt, /*add_special=*/true));
   Running running{.prompt_tokens = ids.size()};
   if (ids.empty()) return invalid_argument("the prompt has no token, and this tokenizer adds no BOS: nothing to condition on");
-  ASSIGN_OR_RETURN(const std::vector<TokenId> completion, tokenizer.encode(row.completion, /*add_special=*/false));
+  ASSIGN_OR_RETURN(const std::vector<TokenId> completion, tokenizer.encode(*row.completion, /*add_special=*/false));
   ids.insert(ids.end(), completion.begin(), completion.end());
   if (eos && !shop.base.generation.eos_ids.empty()) ids.push_back(shop.base.generation.eos_ids.front());
   Request request;
@@ -113,7 +86,10 @@ Status run_score(Flags flags) {
     return invalid_argument("give --prompt and --completion, or --rows FILE.jsonl");
   }
   ASSIGN_OR_RETURN(flags.adapter, resolve_adapter_flag(flags.adapter, flags.engine));
-  ASSIGN_OR_RETURN(const std::vector<Row> rows, read_rows(flags));
+  std::vector<PromptRow> rows{{.prompt = flags.prompt, .adapter = flags.adapter, .completion = flags.completion}};
+  if (!flags.rows.empty()) {
+    ASSIGN_OR_RETURN(rows, read_prompt_rows(flags.rows, {.adapter = flags.adapter, .completion_needed = true}));
+  }
   ASSIGN_OR_RETURN(Workshop shop, open_workshop(flags.model, flags.engine, /*watch=*/false));
   std::deque<Running> running;
   const size_t ahead = static_cast<size_t>(shop.engine->limits().sequences_max) * 2;

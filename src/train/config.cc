@@ -189,7 +189,7 @@ void ConfigReader::add_arms(const JobKeys& keys, const ConfigValues& fixed, cons
   auto arms = choose_arms(axes, fixed.sweep);
   if (!arms.ok()) return problems_.add(keys.where, name + ": " + arms.status().message());
   const Path folder = keys.has("out") ? fixed.job.out : run_.run.out;
-  for (const SweepArm& arm : *arms) {
+  for (const ArmChoice& arm : *arms) {
     ConfigValues values = fixed;
     for (size_t i = 0; i < axes.size(); ++i) {
       const Status set = set_config_key(*axes[i].field, values, *axes[i].values[arm[i]], folder_);

@@ -78,7 +78,7 @@ const ConfigKey kFields[] = {
     {kJob, "patience", "", "", "evaluations without a better loss before the job stops; 0 = never", [](V& v) -> FieldSlot { return &v.job.life.patience; }, 0, kBig},
     {kJob, "keep_best", "", "", "write the adapter of the best evaluation, not the last", [](V& v) -> FieldSlot { return &v.job.life.keep_best; }},
     {kJob, "checkpoint_every", "", "", "steps between checkpoints; 0 = at the end of every epoch", [](V& v) -> FieldSlot { return &v.job.life.checkpoint_every; }, 0, kBig},
-    {kJob, "spike", "", "", "a loss above so many times the mean of the last 20 steps is a spike; three in a row fail the job", [](V& v) -> FieldSlot { return &v.job.life.spike; }, 1, kAny},
+    {kJob, "spike", "", "", "a loss above so many times the mean of the last 20 steps is a spike; three in a row fail the job; 0 = off", [](V& v) -> FieldSlot { return &v.job.life.spike; }, 0, kAny},
     {kJob, "worse_than_base_fails", "", "", "an adapter worse than the base on the eval set is a failure", [](V& v) -> FieldSlot { return &v.job.life.worse_than_base_fails; }},
 
     {kSweep, "halve_at", "", "", "shares of the steps at which the worse half of the arms stops; [] = never", [](V& v) -> FieldSlot { return &v.sweep.halve_at; }, 0, 1},

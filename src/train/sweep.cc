@@ -18,18 +18,18 @@ uint64_t count_arms(const std::vector<SweepAxis>& axes) {
   return count;
 }
 
-SweepArm arm_at(const std::vector<SweepAxis>& axes, uint64_t index) {
-  SweepArm arm(axes.size());
+ArmChoice arm_at(const std::vector<SweepAxis>& axes, uint64_t index) {
+  ArmChoice arm(axes.size());
   for (size_t i = axes.size(); i-- > 0; index /= axes[i].values.size()) arm[i] = index % axes[i].values.size();
   return arm;
 }
 
 // Distinct, so wanted must be below the number of arms (many more than that would be slow, but arms_max bounds it).
-std::vector<SweepArm> draw_arms(const std::vector<SweepAxis>& axes, uint64_t wanted, uint64_t seed) {
-  std::set<SweepArm> drawn;
+std::vector<ArmChoice> draw_arms(const std::vector<SweepAxis>& axes, uint64_t wanted, uint64_t seed) {
+  std::set<ArmChoice> drawn;
   Random random(mix_key({seed, 0x7377656570ull}));
   while (drawn.size() < wanted) {
-    SweepArm arm(axes.size());
+    ArmChoice arm(axes.size());
     for (size_t i = 0; i < axes.size(); ++i) arm[i] = random.next_below(axes[i].values.size());
     drawn.insert(std::move(arm));
   }
@@ -38,7 +38,7 @@ std::vector<SweepArm> draw_arms(const std::vector<SweepAxis>& axes, uint64_t wan
 
 }  // namespace
 
-Result<std::vector<SweepArm>> choose_arms(const std::vector<SweepAxis>& axes, const SweepPlan& plan) {
+Result<std::vector<ArmChoice>> choose_arms(const std::vector<SweepAxis>& axes, const SweepPlan& plan) {
   const uint64_t all = count_arms(axes);
   const bool draw = plan.random > 0 && static_cast<uint64_t>(plan.random) < all;
   const uint64_t wanted = draw ? static_cast<uint64_t>(plan.random) : all;
@@ -48,12 +48,12 @@ Result<std::vector<SweepArm>> choose_arms(const std::vector<SweepAxis>& axes, co
                             "; give fewer values, or sweep: {random: N}, or a larger arms_max");
   }
   if (draw) return draw_arms(axes, wanted, plan.seed);
-  std::vector<SweepArm> arms;
+  std::vector<ArmChoice> arms;
   for (uint64_t i = 0; i < all; ++i) arms.push_back(arm_at(axes, i));
   return arms;
 }
 
-std::string arm_name(const std::string& job, const std::vector<SweepAxis>& axes, const SweepArm& arm) {
+std::string arm_name(const std::string& job, const std::vector<SweepAxis>& axes, const ArmChoice& arm) {
   std::string name = job;
   for (size_t i = 0; i < axes.size(); ++i) {
     const ConfigKey& field = *axes[i].field;

@@ -17,13 +17,13 @@ struct SweepAxis {
 };
 
 // An arm: which value of each axis.
-using SweepArm = std::vector<size_t>;
+using ArmChoice = std::vector<size_t>;
 
 // All combinations, the last axis fastest; with plan.random so many distinct ones of them in the same order, drawn by
 // plan.seed. kInvalidArgument when that is more than plan.arms_max.
-Result<std::vector<SweepArm>> choose_arms(const std::vector<SweepAxis>& axes, const SweepPlan& plan);
+Result<std::vector<ArmChoice>> choose_arms(const std::vector<SweepAxis>& axes, const SweepPlan& plan);
 
 // "NAME-lr0.003-r8". Distinct arms may get one name (long values are shortened); the caller looks.
-std::string arm_name(const std::string& job, const std::vector<SweepAxis>& axes, const SweepArm& arm);
+std::string arm_name(const std::string& job, const std::vector<SweepAxis>& axes, const ArmChoice& arm);
 
 }  // namespace umbel
