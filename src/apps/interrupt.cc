@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 
@@ -21,7 +22,7 @@ sigset_t both() {
 
 }  // namespace
 
-Interrupt::Interrupt() {
+Interrupt::Interrupt(const char* message) : message_(message) {
   const sigset_t set = both();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   waiter_ = std::thread([this] { wait(); });
@@ -41,6 +42,7 @@ void Interrupt::wait() {
     if (sigtimedwait(&set, nullptr, &kPause) < 0) continue;
     if (!armed_ || requested_) std::_Exit(kExitInterrupted);
     requested_ = true;
+    std::fprintf(stderr, "\numbel: %s\n", message_);
   }
 }
 

@@ -11,7 +11,8 @@ namespace umbel::apps {
 
 class Interrupt {
  public:
-  Interrupt();
+  // message: said on stderr at the first signal.
+  explicit Interrupt(const char* message);
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
@@ -21,6 +22,7 @@ class Interrupt {
 
  private:
   void wait();
+  const char* message_;
   std::atomic<bool> armed_{false}, requested_{false}, ending_{false};
   std::thread waiter_;
 };

@@ -1,8 +1,8 @@
 // umbel train: adapters of any kinds over one frozen base, from a YAML file, or one of them from flags alone.
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <iostream>
 
 #include "apps/base_model.h"
@@ -13,7 +13,7 @@
 #include "train/config_key.h"
 #include "train/preflight.h"
 #include "train/progress_view.h"
-#include "train/trainer.h"
+#include "train/run.h"
 
 namespace umbel::apps {
 namespace {
@@ -25,6 +25,8 @@ Examples:
   umbel train run.yaml                                     many jobs over one base
   umbel train run.yaml --lr 1e-3 --set jobs.0.rank=16      the same with changes: of all jobs, of one
   umbel train --base seedling --data rows.jsonl --out sweep --lr "[1e-3, 3e-3]" --rank "[4, 8]" --eval-rows 200
+  umbel train run.yaml --plan                              memory and expected time, before
+  umbel train run.yaml --resume                            after Ctrl-C or a crash
   umbel train --config-help                                all keys of the file
 A small file:
   base: seedling
@@ -42,7 +44,7 @@ struct Flags {
   std::string config, config_help;
   std::vector<ConfigOverride> overrides;  // in the order of the flags
   std::vector<std::string> sets;
-  bool json = false;
+  bool resume = false, plan = false, json = false;
 };
 
 std::string flag_of(const char* key) {
@@ -86,52 +88,7 @@ void print_skipped(const std::string& file, const Dataset& data) {
   if (data.cut_rows > 0) std::fprintf(stderr, "%s: %lld rows cut at length_max\n", file.c_str(), static_cast<long long>(data.cut_rows));
 }
 
-// ---- The run.
-
-// Data sets by file and length, read once for all jobs that use them.
-class DataShelf {
- public:
-  explicit DataShelf(const BaseModel& base) : base_(base) {}
-  Result<std::shared_ptr<const Dataset>> open(const std::string& file, DatasetOptions options) {
-    options.length_max = std::min(options.length_max, base_.model->config().max_position_embeddings);
-    options.eos = base_.generation.eos_ids.empty() ? -1 : base_.generation.eos_ids.front();
-    auto& found = sets_[{file, options.length_max}];
-    if (found == nullptr) {
-      ASSIGN_OR_RETURN(Dataset data, load_dataset(file, *base_.tokenizer, base_.chat_template.get(), options));
-      print_skipped(file, data);
-      found = std::make_shared<const Dataset>(std::move(data));
-    }
-    return found;
-  }
-
- private:
-  const BaseModel& base_;
-  std::map<std::pair<std::string, int64_t>, std::shared_ptr<const Dataset>> sets_;
-};
-
-struct JobData {
-  std::shared_ptr<const Dataset> rows, held_out;  // held_out: null = none
-};
-
-Result<JobData> open_data(DataShelf& shelf, const JobPlan& plan) {
-  JobData data;
-  ASSIGN_OR_RETURN(data.rows, shelf.open(plan.data, plan.dataset));
-  if (!plan.eval_data.empty()) {
-    ASSIGN_OR_RETURN(data.held_out, shelf.open(plan.eval_data, plan.dataset));
-  }
-  if (plan.eval_rows > 0) {
-    const auto count = static_cast<int64_t>(data.rows->examples.size());
-    if (plan.eval_rows >= count) {
-      return invalid_argument(plan.job.name + ": eval_rows " + std::to_string(plan.eval_rows) + " leaves nothing of the " + std::to_string(count) + " rows");
-    }
-    Dataset front = *data.rows, back;
-    back.examples.assign(front.examples.end() - plan.eval_rows, front.examples.end());
-    front.examples.resize(count - plan.eval_rows);
-    data.rows = std::make_shared<const Dataset>(std::move(front));
-    data.held_out = std::make_shared<const Dataset>(std::move(back));
-  }
-  return data;
-}
+// ---- What is printed.
 
 Json outcome_json(const JobOutcome& outcome) {
   Json json{{"name", outcome.name}, {"end", job_end_name(outcome.end)}, {"out", outcome.out.string()}, {"written", outcome.written},
@@ -160,127 +117,118 @@ void print_outcome(const JobOutcome& outcome) {
   std::cout << (outcome.sweep_winner ? " (best of " + outcome.sweep + ")" : "") << "\n";
 }
 
-std::string card(const JobPlan& plan, const BaseModel& base, const Dataset& data, const JobState& result) {
-  const JobSpec& job = plan.job;
-  return "# " + job.name + "\n\nTrained by umbel on " + std::to_string(data.examples.size()) + " rows: " + train_kind_name(job.kind) + ", rank " +
-         std::to_string(job.rank) + ", base " + base.name + ", " + std::to_string(result.step) + " steps of " + std::to_string(job.batch) +
-         " rows, peak learning rate " + std::to_string(job.learning_rate) + ", seed " + std::to_string(job.seed) + ". Last training loss " +
-         std::to_string(result.last_loss) + " nats per token.\n";
-}
-
 int columns_of_terminal() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 100;
 }
 
-// All jobs at once over the base.
-class Session {
- public:
-  Session(const RunSpec& spec, const BaseModel& base) : spec_(spec), base_(base), shelf_(base) {}
+size_t peak_bytes() {
+  rusage usage{};
+  return getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<size_t>(usage.ru_maxrss) * 1024 : 0;
+}
 
-  // Data and adapters of all jobs; all problems at once.
-  Status open() {
-    ASSIGN_OR_RETURN(trainer_, Trainer::create(base_.model, {.choice = base_.choice, .threads = base_.threads, .pass_rows_max = spec_.pass_rows}));
-    Problems problems;
-    for (const JobPlan& plan : spec_.jobs) {
-      auto data = open_data(shelf_, plan);
-      problems.add(plan.where.empty() ? data.status() : data.status().with_context(plan.where));
-      if (!data.ok()) continue;
-      data_.push_back(*data);
-      const Status added = trainer_->add_job(plan.job, *data->rows, base_.name);
-      problems.add(plan.where.empty() ? added : added.with_context(plan.where));
+// Rows that could not be used, and what each job trains.
+void print_start(const RunSpec& spec, TrainRun& run) {
+  for (const LoadedData& data : run.data()) print_skipped(data.file, *data.rows);
+  constexpr size_t kShown = 10;
+  for (size_t i = 0; i < spec.jobs.size(); ++i) {
+    if (i == kShown) {
+      std::fprintf(stderr, "and %zu more jobs\n", spec.jobs.size() - kShown);
+      break;
     }
-    return problems.status();
+    TrainableAdapter& adapter = run.trainer().adapter(i);
+    std::fprintf(stderr, "%s: %s, %lld modules, %lld trained values, %lld steps\n", spec.jobs[i].job.name.c_str(),
+                 train_kind_name(spec.jobs[i].job.kind).c_str(), static_cast<long long>(adapter.modules()),
+                 static_cast<long long>(adapter.trained_values()), static_cast<long long>(run.trainer().state(i).steps));
   }
+  for (const SweepSpec& sweep : spec.sweeps) {
+    std::string shares;
+    for (const double share : sweep.halve_at) shares += (shares.empty() ? "" : ", ") + Json(share).dump();
+    if (!shares.empty()) std::fprintf(stderr, "sweep %s: the worse half of its arms stops at these shares of the steps: %s\n", sweep.name.c_str(), shares.c_str());
+  }
+}
 
-  Status run(const Flags& flags, const Interrupt& interrupt);
+Json plan_json(const MemoryPlan& plan) {
+  return {{"weights_bytes", plan.weights}, {"adapters_bytes", plan.adapters}, {"activations_bytes", plan.activations},
+          {"scratch_bytes", plan.scratch}, {"kv_bytes", plan.kv}, {"total_bytes", plan.weights + plan.beyond_weights()}};
+}
+
+void print_plan(const MemoryPlan& plan) {
+  const std::pair<const char*, size_t> lines[] = {{"weights (frozen)", plan.weights}, {"adapters, gradients, moments", plan.adapters},
+                                                  {"activations", plan.activations}, {"scratch", plan.scratch}, {"keys and values", plan.kv},
+                                                  {"in all", plan.weights + plan.beyond_weights()}};
+  for (const auto& [what, bytes] : lines) std::printf("%-30s %10.1f MB\n", what, static_cast<double>(bytes) / 1e6);
+}
+
+// --plan: memory before anything is computed, then the time from a probe.
+Status show_plan(TrainRun& run, bool json) {
+  const MemoryPlan plan = run.trainer().plan();
+  if (!json) {
+    print_plan(plan);
+    std::fflush(stdout);
+  }
+  ASSIGN_OR_RETURN(const TimeEstimate time, run.probe());
+  if (json) {
+    Json out = plan_json(plan);
+    out.update({{"expected_seconds", time.expected_seconds}, {"probe_steps", time.steps_probed}, {"probe_seconds", time.probed_seconds},
+                {"peak_bytes_so_far", peak_bytes()}});
+    std::cout << out.dump() << "\n";
+  } else {
+    std::printf("expected time %s, from %lld steps that took %s\n", format_seconds(time.expected_seconds).c_str(),
+                static_cast<long long>(time.steps_probed), format_seconds(time.probed_seconds).c_str());
+  }
+  return ok_status();
+}
+
+// ---- The run.
+
+// Forwards to the view, and asks whether a signal came.
+class Observer final : public RunObserver {
+ public:
+  Observer(ProgressView& view, const Interrupt& interrupt) : view_(view), interrupt_(interrupt) {}
+  void on_step(const StepReport& report, const RunPace& pace) override { view_.on_step(report, pace); }
+  void on_eval(const EvalEvent& event) override { view_.on_eval(event); }
+  void on_end(const JobOutcome& outcome) override { view_.on_end(outcome); }
+  void on_note(const std::string& note) override { view_.on_note(note); }
+  bool stop_requested() override { return interrupt_.requested(); }
 
  private:
-  void look(RunObserver& view, bool at_start);
-  JobOutcome finish_job(size_t index);
-
-  const RunSpec& spec_;
-  const BaseModel& base_;
-  DataShelf shelf_;
-  std::unique_ptr<Trainer> trainer_;
-  std::vector<JobData> data_;
-  std::vector<double> before_, after_;
+  ProgressView& view_;
+  const Interrupt& interrupt_;
 };
 
-void Session::look(RunObserver& view, bool at_start) {
-  std::vector<double>& losses = at_start ? before_ : after_;
-  losses.resize(data_.size());
-  for (size_t i = 0; i < data_.size(); ++i) {
-    if (data_[i].held_out == nullptr || !trainer_->state(i).status.ok()) continue;
-    const EvalReport report = trainer_->evaluate(i, *data_[i].held_out);
-    losses[i] = report.loss;
-    view.on_eval({.job = spec_.jobs[i].job.name, .step = trainer_->state(i).step, .rows = static_cast<int64_t>(data_[i].held_out->examples.size()),
-                  .report = report, .best = report.loss < before_[i], .base_loss = before_[i]});
-  }
-}
-
-JobOutcome Session::finish_job(size_t index) {
-  const JobPlan& plan = spec_.jobs[index];
-  const JobState& state = trainer_->state(index);
-  JobOutcome outcome{.name = plan.job.name, .status = state.status, .out = plan.out, .step = state.step, .steps = state.steps,
-                     .written_step = state.step, .last_loss = state.last_loss, .sweep = plan.sweep};
-  if (data_[index].held_out != nullptr && state.status.ok()) {
-    outcome.base_eval_loss = before_[index];
-    outcome.eval_loss = after_[index];
-  }
-  if (outcome.status.ok()) outcome.status = trainer_->adapter(index).write(plan.out);
-  if (outcome.status.ok()) outcome.status = write_file_atomic(plan.out / "README.md", card(plan, base_, *data_[index].rows, state));
-  outcome.written = outcome.status.ok();
-  if (!outcome.written) outcome.end = JobEnd::kFailed;
-  return outcome;
-}
-
-Status Session::run(const Flags& flags, const Interrupt& interrupt) {
-  std::vector<std::string> names;
-  std::error_code error;
-  std::filesystem::create_directories(spec_.out, error);
-  for (const JobPlan& plan : spec_.jobs) {
-    names.push_back(plan.job.name);
-    std::filesystem::create_directories(plan.out, error);
-    if (error) return failed_precondition(plan.job.name + ": cannot make the folder \"" + plan.out.string() + "\": " + error.message());
-  }
-  const RealClock clock;
-  ProgressView view(names, {.in_place = isatty(STDERR_FILENO) == 1, .columns = columns_of_terminal()},
-                    [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }, clock);
-  look(view, true);
-  std::ofstream log(spec_.out / "train_log.jsonl");
-  const TimePoint begin = clock.now();
-  int64_t tokens = 0, rounds = 0;
-  for (auto reports = trainer_->step(); !reports.empty(); reports = trainer_->step()) {
-    const double seconds = to_seconds(clock.now() - begin);
-    int64_t left = 0;
-    for (const StepReport& report : reports) {
-      tokens += report.tokens;
-      left = std::max(left, report.steps - report.step);
-    }
-    ++rounds;
-    for (const StepReport& report : reports) {
-      log << Json{{"job", report.job}, {"step", report.step}, {"loss", report.loss}, {"learning_rate", report.learning_rate},
-                  {"gradient_norm", report.gradient_norm}, {"tokens", report.tokens}, {"seconds", seconds}}.dump() << std::endl;
-      view.on_step(report, {.seconds = seconds, .tokens_per_second = static_cast<double>(tokens) / std::max(seconds, 1e-9),
-                            .left_seconds = seconds / static_cast<double>(rounds) * static_cast<double>(left)});
-    }
-    if (interrupt.requested()) return Status(Code::kCancelled, "interrupted; nothing was written");
-  }
-  look(view, false);
-  Json summary{{"out", spec_.out.string()}, {"seconds", to_seconds(clock.now() - begin)}, {"memory_bytes", trainer_->plan().beyond_weights()}, {"jobs", Json::array()}};
-  bool all_ok = true;
-  view.flush();
-  for (size_t i = 0; i < data_.size(); ++i) {
-    const JobOutcome outcome = finish_job(i);
-    all_ok &= outcome.status.ok();
-    view.on_end(outcome);
+Status report_end(const Flags& flags, const RunSpec& spec, TrainRun& run, const std::vector<JobOutcome>& outcomes) {
+  Json summary{{"out", spec.out.string()}, {"seconds", run.seconds()}, {"expected_seconds", run.expected().expected_seconds},
+               {"memory", plan_json(run.trainer().plan())}, {"peak_bytes", peak_bytes()}, {"jobs", Json::array()}};
+  size_t failed = 0;
+  for (const JobOutcome& outcome : outcomes) {
+    failed += outcome.status.ok() ? 0 : 1;
     summary["jobs"].push_back(outcome_json(outcome));
     if (!flags.json) print_outcome(outcome);
   }
+  if (flags.json) {
+    std::cout << summary.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+  } else {
+    std::cout << outcomes.size() << (outcomes.size() == 1 ? " job in " : " jobs in ") << format_seconds(run.seconds());
+    if (run.expected().expected_seconds > 0) std::cout << " (" << format_seconds(run.expected().expected_seconds) << " were expected)";
+    std::cout << ", peak memory " << peak_bytes() / 1000000 << " MB; log and report: " << spec.out.string() << "\n";
+  }
+  if (failed == 0) return ok_status();
+  return failed_precondition(std::to_string(failed) + " of " + std::to_string(outcomes.size()) + " jobs failed");
+}
+
+Status carry_out(const Flags& flags, const RunSpec& spec, TrainRun& run, Interrupt& interrupt) {
+  std::vector<std::string> names;
+  for (const JobPlan& plan : spec.jobs) names.push_back(plan.job.name);
+  const RealClock clock;
+  ProgressView view(names, {.in_place = isatty(STDERR_FILENO) == 1, .columns = columns_of_terminal()},
+                    [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }, clock);
+  Observer observer(view, interrupt);
+  interrupt.arm();
+  const auto outcomes = run.run(observer);
   view.flush();
-  if (flags.json) std::cout << summary.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
-  return all_ok ? ok_status() : failed_precondition("not every job ended with an adapter");
+  if (!outcomes.ok()) return outcomes.status();
+  return report_end(flags, spec, run, *outcomes);
 }
 
 // ---- From flags to the run.
@@ -295,6 +243,23 @@ Result<RunSpec> read_spec(const Flags& flags) {
   return read_run_spec({.root = std::make_shared<Yaml>(Yaml{.from_flag = true}), .overrides = std::move(overrides)});
 }
 
+// As typed, one space between words.
+std::string command_line() {
+  std::string text = read_file("/proc/self/cmdline").ok() ? read_file("/proc/self/cmdline").value() : "";
+  while (text.ends_with('\0')) text.pop_back();
+  std::replace(text.begin(), text.end(), '\0', ' ');
+  return text;
+}
+
+// A resumed run computes with what it computed with before, unless the flags say otherwise (then it is refused by name).
+Status recall_choice(const Path& out, ModelFlags& flags) {
+  ASSIGN_OR_RETURN(const auto recorded, recorded_choice(out));
+  if (!recorded) return ok_status();
+  if (flags.isa == "auto") flags.isa = recorded->isa;
+  if (flags.arithmetic == "auto") flags.arithmetic = recorded->arithmetic;
+  return ok_status();
+}
+
 Status run_train(Flags flags) {
   ASSIGN_OR_RETURN(const RunSpec spec, read_spec(flags));
   Problems problems;
@@ -303,13 +268,16 @@ Status run_train(Flags flags) {
   if (!spec.dtype.empty()) flags.model.dtype = spec.dtype;
   if (spec.threads > 0) flags.model.threads = static_cast<int>(spec.threads);
   problems.add(find_model(flags.model.model).status());
+  if (flags.resume) problems.add(recall_choice(spec.out, flags.model));
   RETURN_IF_ERROR(problems.status());
-  Interrupt interrupt;
+  Interrupt interrupt("stopping after this step; once more to leave at once, without a checkpoint");
   ASSIGN_OR_RETURN(const BaseModel base, open_base_model(flags.model));
-  Session session(spec, base);
-  RETURN_IF_ERROR(session.open());
-  interrupt.arm();
-  return session.run(flags, interrupt);
+  RunServices services{.model = base.model, .tokenizer = base.tokenizer, .chat_template = base.chat_template, .base_name = base.name,
+                       .eos = base.generation.eos_ids.empty() ? -1 : base.generation.eos_ids.front(), .choice = base.choice,
+                       .threads = base.threads, .plan_only = flags.plan, .resume = flags.resume, .version = UMBEL_VERSION, .command = command_line()};
+  ASSIGN_OR_RETURN(const auto run, TrainRun::create(spec, std::move(services)));
+  print_start(spec, *run);
+  return flags.plan ? show_plan(*run, flags.json) : carry_out(flags, spec, *run, interrupt);
 }
 
 int main_train(const Flags& flags) {
@@ -318,8 +286,10 @@ int main_train(const Flags& flags) {
     return kExitOk;
   }
   const Status status = run_train(flags);
-  const int code = finish(status);
-  return status.code() == Code::kCancelled ? kExitInterrupted : code;
+  if (status.code() != Code::kCancelled) return finish(status);
+  const std::string command = command_line();
+  std::fprintf(stderr, "umbel: %s: %s%s\n", status.message().c_str(), command.c_str(), flags.resume ? "" : " --resume");
+  return kExitInterrupted;
 }
 
 }  // namespace
@@ -336,6 +306,8 @@ void add_train(CLI::App& program, Run& run) {
     if (of_job || of_run) declare_key(*verb, field, flags->overrides, *errors);
   }
   verb->add_option("--set", flags->sets, "a key of the file, also of one job: lr=1e-3, jobs.0.rank=4, jobs.NAME.kind=ia3")->allow_extra_args(false);
+  verb->add_flag("--resume", flags->resume, "go on from the last checkpoint of the run's folder");
+  verb->add_flag("--plan", flags->plan, "print memory and, from ten steps, the expected time; train nothing");
   verb->add_option("--config-help", flags->config_help, "list all keys of the file and leave (also: markdown)")->expected(0, 1)->default_str("text");
   verb->add_flag("--json", flags->json, "the summary as JSON");
   verb->footer(kFooter);

@@ -176,10 +176,8 @@ void ConfigReader::add_plan(const JobKeys& keys, JobPlan plan) {
     return problems_.add(keys.where, name.empty() ? "the job has no name: give it one (\"name\"), or an \"out\" whose last part names it"
                                                   : "the name \"" + name + "\" cannot be a folder's; use letters, digits, \"-\" and \"_\"");
   }
-  const Status checked = check_job(plan.job);
-  problems_.add(keys.where.empty() ? checked : checked.with_context(keys.where));
+  for (const Status& checked : {check_job(plan.job), check_life(plan)}) problems_.add(keys.where.empty() ? checked : checked.with_context(keys.where));
   if (plan.data.empty()) problems_.add(keys.where, name + ": data is missing: the file of training rows");
-  if (!plan.eval_data.empty() && plan.eval_rows > 0) problems_.add(keys.where, name + ": eval_data and eval_rows are two ways to hold rows out; give one");
   plan.where = keys.where;
   run_.run.jobs.push_back(std::move(plan));
 }

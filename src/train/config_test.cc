@@ -146,6 +146,7 @@ TEST(Config, WrongTypesAndValuesNameLineKeyAndType) {
       {"rank: 0", "run.yaml:1: n: rank 0 is not in 1"},
       {"{a: 1}: 2", "a key is a word"},
       {"eval_data: e\neval_rows: 3", "give one"},
+      {"patience: 3", "run.yaml:1: n: patience needs eval_data or eval_rows"},
   };
   for (const auto& [line, expected] : cases) EXPECT_THAT(refusal(std::string("name: n\nout: o\n") + line + "\ndata: d\n"), HasSubstr(expected)) << line;
 }

@@ -40,6 +40,7 @@ struct RunServices {
   TokenId eos = -1;                                   // trained after a completion; -1 = none
   kernels::Choice choice;
   int threads = 1;
+  bool plan_only = false;       // for trainer().plan() and probe(): makes no folder; run() must not be called
   bool resume = false;          // go on from the last checkpoint in RunSpec::out, if there is one
   std::string version;          // of the program
   std::string command;          // as typed, for the cards; may be empty
@@ -71,7 +72,7 @@ Result<std::optional<RecordedChoice>> recorded_choice(const Path& run_folder);
 class TrainRun {
  public:
   // Model opened, data loaded, jobs added, folders made; nothing computed. kInvalidArgument / kFailedPrecondition name job, file,
-  // line or field. With resume: kFailedPrecondition names the field of spec, data, arithmetic or program version that is not
+  // line or field, of all jobs at once (problems.h). With resume: kFailedPrecondition names the field of spec, data, arithmetic or program version that is not
   // what the checkpoint was made with. Without: refused when the folder holds the checkpoints of a run that has not ended.
   static Result<std::unique_ptr<TrainRun>> create(RunSpec spec, RunServices services);
   virtual ~TrainRun() = default;

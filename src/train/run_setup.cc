@@ -5,6 +5,7 @@
 
 #include "store/folder.h"
 #include "train/adapter_folder.h"
+#include "train/problems.h"
 #include "train/run_fields.h"
 #include "train/run_loop.h"
 
@@ -30,35 +31,28 @@ Status check_sweeps(const RunSpec& spec) {
   return ok_status();
 }
 
-Status check_life(const JobPlan& plan) {
-  const JobLife& life = plan.life;
-  const auto bad = [&](const std::string& what) { return invalid_argument(plan.job.name + ": " + what); };
-  if (life.eval_every < 0 || life.patience < 0 || life.checkpoint_every < 0) {
-    return bad("eval_every, patience and checkpoint_every are counts; they can't be negative");
-  }
-  if (life.spike != 0 && !(life.spike > 1)) return bad("spike is a factor above 1, or 0 = off");
-  if (plan.eval_rows < 0) return bad("eval_rows can't be negative");
-  if (plan.eval_rows > 0 && !plan.eval_data.empty()) return bad("eval_data and eval_rows say the same thing two ways; give one of them");
-  if (life.patience > 0 && plan.eval_rows == 0 && plan.eval_data.empty()) return bad("patience needs eval_data or eval_rows");
-  return ok_status();
+// A problem of a job, with its place in the file where it has one.
+void add_problem(Problems& problems, const JobPlan& plan, const Status& status) {
+  problems.add(plan.where.empty() ? status : status.with_context(plan.where));
 }
 
 Status check_spec(const RunSpec& spec) {
   if (spec.jobs.empty()) return invalid_argument("a run needs at least one job");
+  Problems problems;
   std::set<std::string> names;
   std::set<Path> folders;
   for (const JobPlan& plan : spec.jobs) {
     const std::string& name = plan.job.name;
-    const Status fit = check_adapter_name(name);
-    if (!fit.ok()) return fit.with_context("job \"" + name + "\"");
-    if (!names.insert(name).second) return invalid_argument("two jobs are called \"" + name + "\"");
+    add_problem(problems, plan, check_adapter_name(name).with_context("job \"" + name + "\""));
+    if (!names.insert(name).second) add_problem(problems, plan, invalid_argument("two jobs are called \"" + name + "\""));
     if (!folders.insert(plan.out.lexically_normal()).second) {
-      return invalid_argument(name + ": another job writes to \"" + plan.out.string() + "\" too");
+      add_problem(problems, plan, invalid_argument(name + ": another job writes to \"" + plan.out.string() + "\" too"));
     }
-    RETURN_IF_ERROR(check_job(plan.job));
-    RETURN_IF_ERROR(check_life(plan));
+    add_problem(problems, plan, check_job(plan.job));
+    add_problem(problems, plan, check_life(plan));
   }
-  return check_sweeps(spec);
+  problems.add(check_sweeps(spec));
+  return problems.status();
 }
 
 // Files are read once, whatever number of jobs use them the same way.
@@ -216,23 +210,26 @@ Result<std::unique_ptr<TrainRun>> TrainRun::create(RunSpec spec, RunServices ser
   parts.spec = std::move(spec);
   parts.services = std::move(services);
   DataShelf shelf(parts.services);
-  for (const JobPlan& plan : parts.spec.jobs) {
-    RunJob& job = parts.jobs.emplace_back(plan);
-    RETURN_IF_ERROR(load_rows(job, shelf).with_context(plan.job.name));
-  }
-  parts.data = shelf.loaded();
   const TrainOptions options{.choice = parts.services.choice, .threads = parts.services.threads, .pass_rows_max = parts.spec.pass_rows,
                              .keep = parts.spec.recompute ? Keep::kLayerInputs : Keep::kAll};
   ASSIGN_OR_RETURN(parts.trainer, parts.services.make_trainer ? parts.services.make_trainer(parts.services.model, options)
                                                               : Trainer::create(parts.services.model, options));
-  for (size_t i = 0; i < parts.jobs.size(); ++i) {
-    RETURN_IF_ERROR(parts.trainer->add_job(parts.jobs[i].plan.job, *parts.jobs[i].data, parts.services.base_name));
-    parts.jobs[i].outcome.steps = parts.trainer->state(i).steps;
+  Problems problems;
+  for (const JobPlan& plan : parts.spec.jobs) {
+    RunJob& job = parts.jobs.emplace_back(plan);
+    Status status = load_rows(job, shelf).with_context(plan.job.name);
+    if (status.ok()) status = parts.trainer->add_job(plan.job, *job.data, parts.services.base_name);
+    add_problem(problems, plan, status);
+    if (problems.empty()) job.outcome.steps = parts.trainer->state(parts.jobs.size() - 1).steps;
   }
+  RETURN_IF_ERROR(problems.status());
+  parts.data = shelf.loaded();
   parts.sweep_looks.assign(parts.spec.sweeps.size(), 0);
   RETURN_IF_ERROR(find_checkpoint(parts));
-  RETURN_IF_ERROR(make_adapter_folder(parts.spec.out, "the folder of the run"));
-  for (const RunJob& job : parts.jobs) RETURN_IF_ERROR(make_adapter_folder(job.plan.out, job.plan.job.name));
+  if (!parts.services.plan_only) {
+    RETURN_IF_ERROR(make_adapter_folder(parts.spec.out, "the folder of the run"));
+    for (const RunJob& job : parts.jobs) RETURN_IF_ERROR(make_adapter_folder(job.plan.out, job.plan.job.name));
+  }
   return std::unique_ptr<TrainRun>(std::make_unique<RunLoop>(std::move(parts)));
 }
 

@@ -33,6 +33,9 @@ struct JobPlan {
   std::string where;           // "run.yaml:12": where it was written, for messages; empty = from flags
 };
 
+// Counts, spike, and the ways to hold rows out: kInvalidArgument naming the field.
+Status check_life(const JobPlan& plan);
+
 // Early kill of a sweep's losing arms: at each of these shares of the steps, the worse half of the arms still running stops
 // (by eval loss, else by the mean training loss since the last look).
 struct SweepSpec {
