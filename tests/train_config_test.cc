@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 #include "program.h"
 
@@ -145,6 +147,105 @@ TEST_F(TrainConfig, BadConfigurationsNameFileLineAndKey) {
   EXPECT_THAT(run_program("train no_such.yaml").error, HasSubstr("no_such.yaml"));
   EXPECT_THAT(run_program("train").error, HasSubstr("out is missing"));
   EXPECT_FALSE(exists("run"));
+}
+
+TEST_F(TrainConfig, ThePlanTellsMemoryAndTimeAndMakesNothing) {
+  const std::string run_yaml = file("dtype: f32\nout: run\ndata: plum.jsonl\nbatch: 4\n");
+  const Finished run = run_program("train --plan --json " + run_yaml);
+  ASSERT_EQ(run.status, 0) << run.error;
+  const Json plan = Json::parse(run.out);
+  EXPECT_GT(plan["total_bytes"].get<int64_t>(), plan["weights_bytes"].get<int64_t>());
+  EXPECT_GT(plan["expected_seconds"].get<double>(), 0);
+  EXPECT_EQ(plan["probe_steps"], 10);
+  EXPECT_THAT(run_program("train --plan " + run_yaml).out, HasSubstr("expected time"));
+  EXPECT_FALSE(exists("run"));
+  const Json less = Json::parse(run_program("train --plan --json --recompute " + run_yaml).out);
+  EXPECT_LT(less["activations_bytes"].get<int64_t>(), plan["activations_bytes"].get<int64_t>());
+}
+
+// The program in the background, its messages in a file.
+class Background {
+ public:
+  Background(const std::vector<std::string>& arguments, const Path& messages) {
+    child_ = fork();
+    if (child_ != 0) return;
+    if (freopen(messages.c_str(), "w", stderr) == nullptr || freopen("/dev/null", "w", stdout) == nullptr) _exit(126);
+    const std::string path = program();
+    std::vector<char*> words{const_cast<char*>(path.c_str())};
+    for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+    execv(path.c_str(), words.data());
+    _exit(127);
+  }
+  ~Background() {
+    if (child_ > 0) end(SIGKILL);
+  }
+  void send(int signal) { kill(child_, signal); }
+  // Its exit status, after the signal (0 = none).
+  int end(int signal) {
+    if (signal != 0) kill(child_, signal);
+    int raw = 0;
+    waitpid(std::exchange(child_, -1), &raw, 0);
+    return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
+  }
+
+ private:
+  pid_t child_ = -1;
+};
+
+bool wait_for_text(const Path& file, const std::string& text) {
+  for (int tenth = 0; tenth < 300; ++tenth) {
+    const auto now = read_file(file);
+    if (now.ok() && now->find(text) != std::string::npos) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return false;
+}
+
+TEST_F(TrainConfig, AnInterruptedRunIsResumedToTheSameBytes) {
+  const std::string run_yaml = file(
+      "dtype: f32\nthreads: 1\nout: run\ndefaults: {batch: 4, epochs: 12, eval_rows: 4}\n"
+      "jobs:\n- {name: plum, data: plum.jsonl}\n- {name: pear, data: pear.jsonl, kind: ia3, lr: 3e-2}\n");
+  const std::string whole = (dir_ / "whole").string();
+  ASSERT_EQ(run_program("train " + run_yaml + " --out " + whole).status, 0);
+  Background part({"train", run_yaml}, dir_ / "messages");
+  ASSERT_TRUE(wait_for_text(dir_ / "messages", "step 6/36"));
+  EXPECT_EQ(part.end(SIGINT), 130);
+  const std::string messages = read_file(dir_ / "messages").value();
+  EXPECT_THAT(messages, HasSubstr("stopping after this step"));
+  EXPECT_THAT(messages, HasSubstr("train " + run_yaml + " --resume"));
+  EXPECT_FALSE(exists("run/plum/adapter_config.json"));
+  EXPECT_THAT(run_program("train " + run_yaml).error, HasSubstr("--resume"));  // not begun anew in passing
+  const Finished rest = run_program("train --resume --json " + run_yaml);
+  ASSERT_EQ(rest.status, 0) << rest.error;
+  for (const char* name : {"plum", "pear"}) {
+    const std::string tensors = std::string(name) + "/adapter_model.safetensors";
+    EXPECT_EQ(read_file(dir_ / "run" / tensors).value(), read_file(dir_ / "whole" / tensors).value()) << name;
+  }
+}
+
+TEST_F(TrainConfig, ASecondInterruptLeavesAtOnce) {
+  const std::string run_yaml = file("dtype: f32\nthreads: 1\nout: run\ndata: plum.jsonl\nbatch: 16\nepochs: 100000\n");
+  Background run({"train", run_yaml}, dir_ / "messages");
+  ASSERT_TRUE(wait_for_text(dir_ / "messages", "step 1/"));
+  run.send(SIGINT);
+  EXPECT_EQ(run.end(SIGINT), 130);
+}
+
+TEST_F(TrainConfig, AFailedJobIsToldAndTheOthersAreWritten) {
+  const std::string run_yaml = file(
+      "dtype: f32\nout: run\ndefaults: {data: plum.jsonl, batch: 8, epochs: 10}\n"
+      "jobs:\n- {name: wild, lr: 1e30, clip: 0}\n- {name: calm}\n");
+  const Finished run = run_program("train --json " + run_yaml);
+  EXPECT_EQ(run.status, 2);
+  const Json jobs = Json::parse(run.out)["jobs"];
+  EXPECT_EQ(jobs[0]["end"], "failed");
+  EXPECT_EQ(jobs[0]["written"], false);
+  EXPECT_THAT(jobs[0]["error"].get<std::string>(), HasSubstr("wild"));
+  EXPECT_EQ(jobs[1]["end"], "finished");
+  EXPECT_THAT(run.error, HasSubstr("1 of 2 jobs failed"));
+  EXPECT_TRUE(exists("run/calm/adapter_config.json"));
+  EXPECT_FALSE(exists("run/wild/adapter_config.json"));
 }
 
 TEST_F(TrainConfig, ConfigHelpListsTheKeys) {

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <iostream>
 
 #include "apps/base_model.h"
@@ -72,9 +73,9 @@ void declare_key(CLI::App& verb, const ConfigKey& field, std::vector<ConfigOverr
   const std::string shown = config_key_default(field);
   const std::string help = config_key_type(field).starts_with("one of") ? std::string(field.help) + ": " + config_key_type(field).substr(7) : field.help;
   verb.add_option(names, CLI::callback_t(take), help, false)
-      ->type_name(is_switch ? "[BOOL]" : "")
+      ->type_name(is_switch ? "[=false]" : "")
       ->default_str(shown)
-      ->expected(is_switch ? 0 : 1, 1)
+      ->expected(is_switch ? 0 : 1)  // a switch takes no word behind it, only "=false"
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->group(field.section == ConfigSection::kRun ? "Options" : "Keys of the job (with a file: of all jobs)");
 }
@@ -243,11 +244,16 @@ Result<RunSpec> read_spec(const Flags& flags) {
   return read_run_spec({.root = std::make_shared<Yaml>(Yaml{.from_flag = true}), .overrides = std::move(overrides)});
 }
 
-// As typed, one space between words.
+// As typed, one space between words; words with spaces or signs of the shell in quotes.
 std::string command_line() {
-  std::string text = read_file("/proc/self/cmdline").ok() ? read_file("/proc/self/cmdline").value() : "";
-  while (text.ends_with('\0')) text.pop_back();
-  std::replace(text.begin(), text.end(), '\0', ' ');
+  std::ifstream file("/proc/self/cmdline");
+  std::string text, word;
+  while (std::getline(file, word, '\0')) {
+    const bool plain = !word.empty() && word.find_first_of(" \t\n\"'\\$&|;<>()[]{}*?#~`!") == std::string::npos;
+    std::string quoted;
+    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    text += (text.empty() ? "" : " ") + (plain ? word : "'" + quoted + "'");
+  }
   return text;
 }
 
