@@ -1,9 +1,11 @@
 #include "train/config.h"
 
-#include <cctype>
+#include <algorithm>
 #include <map>
+#include <system_error>
 
 #include "base/nearest.h"
+#include "store/folder.h"
 #include "train/config_override.h"
 #include "train/problems.h"
 #include "train/sweep.h"
@@ -34,14 +36,12 @@ struct JobKeys {
   }
 };
 
-bool is_name(const std::string& name) {
-  constexpr size_t kNameBytesMax = 200;
-  return !name.empty() && name.size() <= kNameBytesMax && name[0] != '.' &&
-         std::none_of(name.begin(), name.end(), [](unsigned char c) { return c == '/' || c == '\\' || std::iscntrl(c) != 0; });
-}
-
+// "." is the working folder's name.
 std::string folder_name(const Path& path) {
-  const Path normal = path.lexically_normal();
+  if (path.empty()) return "";
+  std::error_code error;
+  const Path full = std::filesystem::absolute(path, error);
+  const Path normal = (error ? path : full).lexically_normal();
   return (normal.filename().empty() ? normal.parent_path() : normal).filename().string();
 }
 
@@ -172,10 +172,8 @@ SweepPlan ConfigReader::read_sweep(const JobKeys& keys) {
 // Checked by itself; what jobs owe to each other is check_distinct's.
 void ConfigReader::add_plan(const JobKeys& keys, JobPlan plan) {
   const std::string& name = plan.job.name;
-  if (!is_name(name)) {
-    return problems_.add(keys.where, name.empty() ? "the job has no name: give it one (\"name\"), or an \"out\" whose last part names it"
-                                                  : "the name \"" + name + "\" cannot be a folder's; use letters, digits, \"-\" and \"_\"");
-  }
+  if (name.empty()) return problems_.add(keys.where, "the job has no name: give it one (\"name\"), or an \"out\" whose last part names it");
+  if (const Status fit = check_adapter_name(name); !fit.ok()) return problems_.add(keys.where, "the name \"" + name + "\": " + fit.message());
   for (const Status& checked : {check_job(plan.job), check_life(plan)}) problems_.add(keys.where.empty() ? checked : checked.with_context(keys.where));
   if (plan.data.empty()) problems_.add(keys.where, name + ": data is missing: the file of training rows");
   plan.where = keys.where;

@@ -60,7 +60,8 @@ class Reader {
   Status operator()(const PathSlot& slot) const {
     ASSIGN_OR_RETURN(const std::string text, yaml_text(node_));
     if (text.empty()) return invalid_argument("expected a path, found an empty text");
-    const Path path = node_.from_flag || Path(text).is_absolute() ? Path(text) : (folder_ / text).lexically_normal();
+    const bool is_name = slot.name_too && text.find('/') == std::string::npos;
+    const Path path = is_name || node_.from_flag || Path(text).is_absolute() ? Path(text) : (folder_ / text).lexically_normal();
     if (slot.text != nullptr) *slot.text = path.string();
     if (slot.path != nullptr) *slot.path = path;
     return ok_status();

@@ -43,6 +43,7 @@ struct ChoiceSlot {
 struct PathSlot {
   std::string* text = nullptr;
   Path* path = nullptr;
+  bool name_too = false;  // a word without "/" is a name and stays as it is
 };
 using FieldSlot = std::variant<std::string*, PathSlot, ChoiceSlot, int64_t*, uint64_t*, double*, bool*, std::vector<std::string>*,
                                std::vector<int64_t>*, std::vector<double>*, std::map<std::string, int64_t>*, std::map<std::string, double>*>;

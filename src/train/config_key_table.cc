@@ -1,6 +1,7 @@
 // The table of config_key.h.
 #include <utility>
 
+#include "base/threads.h"
 #include "train/config_key.h"
 
 namespace umbel {
@@ -27,10 +28,10 @@ FieldSlot choice(E& value, Result<E> (*parse)(const std::string&), std::string (
 }
 
 const ConfigKey kFields[] = {
-    {kRun, "base", "", "", "Hugging Face folder of the base model, or \"seedling\"", [](V& v) -> FieldSlot { return &v.run.base; }},
+    {kRun, "base", "", "", "Hugging Face folder of the base model, or \"seedling\"", [](V& v) -> FieldSlot { return PathSlot{.text = &v.run.base, .name_too = true}; }},
     {kRun, "dtype", "", "", "how the base's weights are held; empty = as in the checkpoint", [](V& v) -> FieldSlot { return &v.run.dtype; }},
     {kRun, "out", "", "", "folder of the run: logs, report, checkpoints; with one job also the adapter's folder", [](V& v) -> FieldSlot { return PathSlot{.path = &v.run.out}; }},
-    {kRun, "threads", "", "", "compute threads; 0 = all usable CPUs", [](V& v) -> FieldSlot { return &v.run.threads; }, 0, 1024},
+    {kRun, "threads", "", "", "compute threads; 0 = all usable CPUs", [](V& v) -> FieldSlot { return &v.run.threads; }, 0, kThreadsMax},
     {kRun, "pass_rows", "", "", "tokens computed at once: more memory, a little faster", [](V& v) -> FieldSlot { return &v.run.pass_rows; }, 16, 1 << 20},
     {kRun, "recompute", "", "", "compute activations again in the backward pass: less memory, more time", [](V& v) -> FieldSlot { return &v.run.recompute; }},
 

@@ -91,6 +91,14 @@ TEST(Config, OneJobAtTheTopLevel) {
   EXPECT_EQ(good("{name: n, out: o, data: d}").jobs[0].job.name, "n");
 }
 
+TEST(Config, TheBaseIsANameOrAPath) {
+  EXPECT_EQ(good("base: seedling\nout: o\ndata: d").base, "seedling");
+  EXPECT_EQ(good("base: ../models/m\nout: o\ndata: d").base, "/models/m");
+  EXPECT_EQ(good("base: /models/m\nout: o\ndata: d").base, "/models/m");
+  EXPECT_EQ(good("out: o\ndata: d", {"base=./m"}).base, "./m");
+  EXPECT_EQ(good("data: d", {"out=."}).jobs[0].job.name, std::filesystem::current_path().filename().string());
+}
+
 TEST(Config, AnchorsMergeIntoJobs) {
   const RunSpec spec = good(
       "out: r\nx-common: &common {data: d, rank: 4, clip: 0.5}\njobs:\n- {<<: *common, name: a}\n- {<<: *common, name: b, rank: 8}\n");
@@ -181,7 +189,7 @@ TEST(Config, ShapesThatAreNone) {
   EXPECT_THAT(refusal("out: o\ndefaults: 3\njobs: [{name: a, data: d}]"), HasSubstr("defaults: expected a map"));
   EXPECT_THAT(refusal("out: o\ndefaults: {name: x}\njobs: [{data: d}]"), HasSubstr("name belongs to each job"));
   EXPECT_THAT(refusal("out: o\njobs: [{data: d}]"), HasSubstr("the job has no name"));
-  EXPECT_THAT(refusal("out: o\njobs: [{name: a/b, data: d}]"), HasSubstr("cannot be a folder's"));
+  EXPECT_THAT(refusal("out: o\njobs: [{name: a/b, data: d}]"), HasSubstr("run.yaml:2: the name \"a/b\": "));
   EXPECT_THAT(refusal("out: o\njobs: [{name: a, data: d, out: x}, {name: b, data: d, out: ./x}]"), HasSubstr("is a's already"));
 }
 
