@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstdio>
 
 #include "base/nearest.h"
+#include "base/random.h"
 
 namespace umbel {
 namespace {
@@ -32,6 +34,13 @@ std::string joined(const std::vector<T>& values) {
   std::string text;
   for (const T& value : values) text += (text.empty() ? "" : ", ") + plain(value);
   return "[" + text + "]";
+}
+
+template <typename T>
+std::string joined(const std::map<std::string, T>& values) {
+  std::string text;
+  for (const auto& [key, value] : values) text += (text.empty() ? "" : ", ") + key + ": " + plain(value);
+  return "{" + text + "}";
 }
 
 // One value of each type that a field may hold.
@@ -136,8 +145,6 @@ std::string show(const FieldSlot& slot) {
                         [](const int64_t* value) { return std::to_string(*value); },
                         [](const uint64_t* value) { return std::to_string(*value); },
                         [](const double* value) { return number_text(*value); },
-                        [](const std::map<std::string, int64_t>*) { return std::string("{}"); },
-                        [](const std::map<std::string, double>*) { return std::string("{}"); },
                         [](const auto* values) { return joined(*values); },
                     },
                     slot);
@@ -225,10 +232,17 @@ std::string config_value_tag(const ConfigKey& field, const Yaml& node) {
   std::string tag;
   for (const char c : text) {
     if (c == ',') tag += '+';
+    if (c == ':') tag += '=';
     if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-') tag += c;
   }
+  // Long ones are told apart by a digest of the whole.
   constexpr size_t kTagBytesMax = 40;
-  return tag.substr(0, kTagBytesMax);
+  if (tag.size() <= kTagBytesMax) return tag;
+  uint64_t digest = 0;
+  for (const char c : text) digest = mix_key({digest, static_cast<unsigned char>(c)});
+  char hex[9];
+  std::snprintf(hex, sizeof hex, "%08x", static_cast<unsigned>(digest));
+  return tag.substr(0, kTagBytesMax - 9) + "-" + hex;
 }
 
 std::string config_help_text() {

@@ -217,6 +217,15 @@ TEST(Config, ListsOfListsSweepOverListFields) {
   EXPECT_THAT(spec.sweeps[0].halve_at, ElementsAre(0.25, 0.5));
 }
 
+TEST(Config, ArmsOfMapsAndLongValuesHaveNamesOfTheirOwn) {
+  EXPECT_THAT(names(good("out: o\ndata: d\nrank_pattern: [{q_proj: 4}, {q_proj: 8, v_proj: 2}]")), ElementsAre("o-q_proj=4", "o-q_proj=8+v_proj=2"));
+  const std::string all = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj";
+  const auto arms = names(good("out: o\ndata: d\ntargets: [[" + all + "], [" + all + ", down_proj]]"));
+  ASSERT_EQ(arms.size(), 2u);
+  EXPECT_NE(arms[0], arms[1]);
+  EXPECT_LE(arms[1].size(), 50u);
+}
+
 TEST(Config, SweepsOfDefaultsAndPlainJobsTogether) {
   const RunSpec spec = good("out: o\ndefaults: {data: d, seed: [1, 2], sweep: {halve_at: []}}\njobs: [{name: a}, {name: b, seed: 5, out: p}]");
   EXPECT_THAT(names(spec), ElementsAre("a-s1", "a-s2", "b"));
