@@ -87,6 +87,7 @@ void ProgressView::on_eval(const EvalEvent& event) {
   if (event.base_loss > 0) row->base_loss = event.base_loss;
   stale_ = true;
   if (options_.in_place) return draw();
+  if (rows_.size() > options_.rows_max) return;  // it stands in the lines of steps
   write_(row->name + printed(": eval loss %.4f at step %lld (%lld rows, %.1f %% exact)%s\n", event.report.loss,
                              static_cast<long long>(event.step), static_cast<long long>(event.rows), 100 * event.report.exact_rows,
                              event.step == 0 ? ", the base itself" : event.best ? ", the best so far" : ""));

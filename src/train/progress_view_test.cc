@@ -100,6 +100,10 @@ TEST(ProgressView, ManyJobsAreNotDrawnInPlace) {
   for (int64_t i = 1; i <= 100; ++i) screen.step("job3", i);
   EXPECT_EQ(std::count(screen.text.begin(), screen.text.end(), '\n'), 5);
   EXPECT_THAT(screen.take(), Not(HasSubstr("\x1b")));
+  screen.view.on_eval({.job = "job3", .step = 100, .rows = 8, .report = {.loss = 3.0}});
+  EXPECT_EQ(screen.take(), "");
+  screen.step("job3", 100);
+  EXPECT_THAT(screen.take(), HasSubstr("eval 3.0000"));
 }
 
 }  // namespace
