@@ -20,6 +20,7 @@ void add_score(CLI::App& program, Run& run);
 void add_train(CLI::App& program, Run& run);
 void add_adapter(CLI::App& program, Run& run);
 void add_bench(CLI::App& program, Run& run);
+void add_bench_train(CLI::App& program, Run& run);
 void add_measure(CLI::App& program, Run& run);
 void add_demo(CLI::App& program, Run& run);
 
