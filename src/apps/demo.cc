@@ -25,6 +25,7 @@ struct Flags {
   std::string tasks;  // folder of TASK.test.jsonl
   int rows = 8;       // per adapter
   int clients = 16;
+  std::string only;  // one name; empty = all
   bool json = false;
 };
 
@@ -120,7 +121,11 @@ void print_tallies(const std::map<std::string, Tally>& tallies) {
 
 Status run_demo(const Flags& flags) {
   load::Client client(flags.url, "", from_seconds(300));
-  ASSIGN_OR_RETURN(const std::vector<std::string> models, list_models(client));
+  ASSIGN_OR_RETURN(std::vector<std::string> models, list_models(client));
+  if (!flags.only.empty()) {
+    if (std::find(models.begin(), models.end(), flags.only) == models.end()) return not_found("--only: the server does not list \"" + flags.only + "\"");
+    models = {flags.only};
+  }
   Path tasks = flags.tasks;
   if (flags.tasks.empty()) {
     ASSIGN_OR_RETURN(const Path assets, find_assets());
@@ -176,6 +181,7 @@ void add_demo(CLI::App& program, Run& run) {
   verb->add_option("--tasks", flags->tasks, "folder of TASK.test.jsonl files (default: assets/tasks)");
   verb->add_option("--rows", flags->rows, "rows per name")->check(CLI::Range(1, 1000))->capture_default_str();
   verb->add_option("--clients", flags->clients, "streaming clients at once")->check(CLI::Range(1, 256))->capture_default_str();
+  verb->add_option("--only", flags->only, "only this name");
   verb->add_flag("--json", flags->json, "JSON for machines");
   verb->footer(kFooter);
   verb->callback([flags, &run] { run = [flags] { return finish(run_demo(*flags)); }; });
