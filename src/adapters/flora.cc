@@ -7,46 +7,11 @@
 // A module of rank r becomes r scale terms: pre_k = A_k, post_k = s B^T_k; the residual form adds the term (1, 1).
 #include <algorithm>
 
+#include "adapters/flora_fields.h"
 #include "adapters/kinds.h"
 
 namespace umbel {
 namespace {
-
-struct HadamardFields {
-  std::string prefix;  // of the tensor names: "flora" or "hira"
-  bool residual = false;
-  bool scale_bias = false;
-  bool store_offset = false;  // tensors hold value - 1
-  bool missing_is_ones = false;
-  bool rank_of_file = false;  // see HadamardBuild::follow_file_rank
-  bool mean = false;          // without alpha: s = 1/r, else 1
-  bool has_alpha = false;
-  double alpha = 0;
-};
-
-Result<HadamardFields> read_flora(Fields& fields) {
-  HadamardFields flora{.prefix = "flora", .missing_is_ones = true};
-  ASSIGN_OR_RETURN(const int64_t format, fields.integer("flora_format", 1));
-  if (format != 1)
-    return unsupported("adapter_config.json: flora_format is " + std::to_string(format) + ", expected 1");
-  ASSIGN_OR_RETURN(const std::string form, fields.text("form", "multiplicative"));
-  if (form != "multiplicative" && form != "residual") {
-    return unsupported("adapter_config.json: form is '" + form + "', expected multiplicative or residual");
-  }
-  flora.residual = form == "residual";
-  ASSIGN_OR_RETURN(const std::string reduction, fields.text("reduction", "mean"));
-  if (reduction != "mean" && reduction != "sum") {
-    return unsupported("adapter_config.json: reduction is '" + reduction + "', expected mean or sum");
-  }
-  flora.mean = reduction == "mean";
-  const ConfigValue* alpha = fields.take("flora_alpha");
-  flora.has_alpha = alpha != nullptr;
-  ASSIGN_OR_RETURN(flora.alpha, fields.number("flora_alpha", 0));
-  ASSIGN_OR_RETURN(flora.scale_bias, fields.boolean("scale_bias", false));
-  ASSIGN_OR_RETURN(flora.store_offset, fields.boolean("store_offset", false));
-  fields.ignore({"flora_dropout", "init_flora_weights", "init_scale", "fan_in_fan_out"});
-  return flora;
-}
 
 class HadamardBuild {
  public:
@@ -56,7 +21,7 @@ class HadamardBuild {
     const Target& target = builder_.targets()[index];
     ASSIGN_OR_RETURN(rank_, builder_.rank_at(target));
     if (fields_.rank_of_file) follow_file_rank(target);
-    RETURN_IF_ERROR(find_scale(target));
+    ASSIGN_OR_RETURN(scale_, hadamard_scale(builder_.spec(), fields_, target.path, rank_));
     return target.kind == TargetKind::kEmbedding ? add_embedding(target) : add_linear(index);
   }
 
@@ -72,17 +37,6 @@ class HadamardBuild {
     builder_.warn("adapter_config.json: rank_pattern gives " + target.path + " the rank " + std::to_string(rank_) +
                   ", the file has r = " + std::to_string(plain) + ", as PEFT saves it; the file counts");
     rank_ = plain;
-  }
-
-  Status find_scale(const Target& target) {
-    scale_ = fields_.mean ? 1.0f / static_cast<float>(rank_) : 1.0f;
-    const double none = -1.0;
-    ASSIGN_OR_RETURN(const double alpha,
-                     builder_.spec().alpha_at(target.path, fields_.has_alpha ? fields_.alpha : none));
-    if (fields_.has_alpha || !builder_.spec().alpha_pattern.empty()) {
-      if (alpha != none) scale_ = static_cast<float>(alpha / static_cast<double>(rank_));
-    }
-    return ok_status();
   }
 
   // A factor in f32, with the offset added; ones where the format lets it be left out.
@@ -178,14 +132,48 @@ Status build(Builder& builder, const HadamardFields& fields) {
 
 }  // namespace
 
+Result<HadamardFields> read_flora_fields(Fields& fields) {
+  HadamardFields flora{.prefix = "flora", .missing_is_ones = true};
+  ASSIGN_OR_RETURN(const int64_t format, fields.integer("flora_format", 1));
+  if (format != 1)
+    return unsupported("adapter_config.json: flora_format is " + std::to_string(format) + ", expected 1");
+  ASSIGN_OR_RETURN(const std::string form, fields.text("form", "multiplicative"));
+  if (form != "multiplicative" && form != "residual") {
+    return unsupported("adapter_config.json: form is '" + form + "', expected multiplicative or residual");
+  }
+  flora.residual = form == "residual";
+  ASSIGN_OR_RETURN(const std::string reduction, fields.text("reduction", "mean"));
+  if (reduction != "mean" && reduction != "sum") {
+    return unsupported("adapter_config.json: reduction is '" + reduction + "', expected mean or sum");
+  }
+  flora.mean = reduction == "mean";
+  const ConfigValue* alpha = fields.take("flora_alpha");
+  flora.has_alpha = alpha != nullptr;
+  ASSIGN_OR_RETURN(flora.alpha, fields.number("flora_alpha", 0));
+  ASSIGN_OR_RETURN(flora.scale_bias, fields.boolean("scale_bias", false));
+  ASSIGN_OR_RETURN(flora.store_offset, fields.boolean("store_offset", false));
+  fields.ignore({"flora_dropout", "init_flora_weights", "init_scale", "fan_in_fan_out"});
+  return flora;
+}
+
+HadamardFields read_hira_fields(Fields& fields) {
+  fields.ignore({"hira_dropout", "init_weights", "fan_in_fan_out"});
+  return {.prefix = "hira", .residual = true, .rank_of_file = true};
+}
+
+Result<float> hadamard_scale(const AdapterSpec& spec, const HadamardFields& fields, std::string_view path, int64_t rank) {
+  const float plain = fields.mean ? 1.0f / static_cast<float>(rank) : 1.0f;
+  if (!fields.has_alpha && spec.alpha_pattern.empty()) return plain;
+  constexpr double kNone = -1.0;
+  ASSIGN_OR_RETURN(const double alpha, spec.alpha_at(path, fields.has_alpha ? fields.alpha : kNone));
+  return alpha == kNone ? plain : static_cast<float>(alpha / static_cast<double>(rank));
+}
+
 Status build_flora(Builder& builder) {
-  ASSIGN_OR_RETURN(const HadamardFields fields, read_flora(builder.fields()));
+  ASSIGN_OR_RETURN(const HadamardFields fields, read_flora_fields(builder.fields()));
   return build(builder, fields);
 }
 
-Status build_hira(Builder& builder) {
-  builder.fields().ignore({"hira_dropout", "init_weights", "fan_in_fan_out"});
-  return build(builder, HadamardFields{.prefix = "hira", .residual = true, .rank_of_file = true});
-}
+Status build_hira(Builder& builder) { return build(builder, read_hira_fields(builder.fields())); }
 
 }  // namespace umbel

@@ -27,6 +27,9 @@ void add_adapter(CLI::App& program, Run& run) {
   verb->require_subcommand(1);
   verb->footer("\nExamples: umbel adapter merge --help, and the same for every sub-verb.");
   add_adapter_merge(*verb, run);
+  add_adapter_diff(*verb, run);
+  add_adapter_convert(*verb, run);
+  add_adapter_export(*verb, run);
 }
 
 }  // namespace umbel::apps

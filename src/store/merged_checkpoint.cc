@@ -148,7 +148,7 @@ Result<Tensor> CheckpointMerge::make(const Planned& planned) {
 }
 
 Status CheckpointMerge::measure(const Target& target, const Tensor& exact, const Tensor& written) {
-  const bool matrix = target.kind != TargetKind::kEmbedding;
+  const bool matrix = target.kind == TargetKind::kLinear;  // embedding and head stay as they are
   ASSIGN_OR_RETURN(const Tensor served, as_served(written, matrix ? options_.served : kernels::Quantisation::kNone));
   Tensor base(DType::kF32, exact.shape());
   for (int64_t row = 0; row < exact.shape()[0]; ++row) read_weight_row(target, row, base.f32() + row * exact.shape()[1]);
