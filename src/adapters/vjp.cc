@@ -12,6 +12,7 @@ namespace {
 // Expanded rows of one pass over W: many, since a packed W is turned anew for every pass; where they end never changes a bit.
 constexpr int64_t kExpandedBytesMax = int64_t{32} << 20;
 constexpr int64_t kExpandedMin = 64, kExpandedMax = 512;
+constexpr int32_t kOwnWeightRows = 256;  // rows of one product for the gradient of a weight saved whole
 constexpr size_t kAlignment = 64;
 
 int64_t block_rows(int64_t in, int64_t out) {
@@ -150,6 +151,20 @@ void biases(const Call& call) {
   }
 }
 
+// dW of weights saved whole: one chain over a segment's rows, so where blocks end changes no bits.
+void own_weights(const Call& call) {
+  for (size_t s = 0; s < call.vjp.segments.size(); ++s) {
+    float* weight = call.grads(s).weight;
+    const Segment& segment = call.vjp.segments[s];
+    for (int32_t row = 0; weight != nullptr && row < segment.row_count; row += kOwnWeightRows) {
+      const int64_t begin = segment.row_begin + row;
+      const int64_t count = std::min(kOwnWeightRows, segment.row_count - row);
+      kernels::matmul_vjp_w(call.context, call.vjp.dy.middle_rows(begin, count), call.vjp.x.middle_rows(begin, count),
+                            {weight, call.target.out, call.target.in});
+    }
+  }
+}
+
 }  // namespace
 
 void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF dx) {
@@ -160,6 +175,7 @@ void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF 
   low_rank_rows(whole);
   apply_dropped_vjp(context, call, dx);
   biases(whole);
+  own_weights(whole);
 }
 
 size_t apply_linear_vjp_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max, int threads) {
@@ -174,7 +190,8 @@ size_t apply_linear_vjp_scratch_bytes(int64_t rows, int64_t in, int64_t out, int
   const auto segment = static_cast<int64_t>(2 * sizeof(kernels::LowRankSegment) + sizeof(kernels::LowRankGradient) + 160);
   const size_t low_rank = padded(rows * segment) + padded(rows * rank_max * 6 * 4) + padded((2 * rows + 16) * std::max(in, out) * 4) +
                           kernels::low_rank_scratch_bytes(rows) + 32 * kAlignment;
-  return std::max({plain, scale, low_rank, dropped_scratch_bytes(rows, in, out, rank_max)}) + kAlignment;
+  const size_t own = kernels::matmul_vjp_w_scratch_bytes(std::min<int64_t>(rows, kOwnWeightRows), out);
+  return std::max({plain, scale, low_rank, own, dropped_scratch_bytes(rows, in, out, rank_max)}) + kAlignment;
 }
 
 }  // namespace umbel

@@ -39,6 +39,10 @@ struct LinearGrads {
   std::span<const ScaleGrads> scale;       // one per scale term, or empty
   std::span<const LowRankGrads> low_rank;  // one per low-rank term, or empty
   float* bias = nullptr;                   // [out]: of c
+  // Of a module saved whole: [out, in] of own_weight; at an embedding [vocab, dim] of own_table; at a norm [dim] of its gain.
+  float* weight = nullptr;
+
+  bool any() const { return !scale.empty() || !low_rank.empty() || bias != nullptr || weight != nullptr; }
 };
 
 struct LinearVjp {
@@ -50,7 +54,8 @@ struct LinearVjp {
   ConstMatrixF dy;                     // [M, out]
 };
 
-// dx: [M, in], overwritten; data null = not wanted. Weights that are saved whole get dx only, no gradient of their own.
+// dx: [M, in], overwritten; data null = not wanted. A weight saved whole gets
+// dW += dy^T x where its gradient is wanted.
 void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF dx);
 
 // Scratch bytes that apply_linear_vjp takes from context.scratch at most. rank_max: as for apply_linear_scratch_bytes;

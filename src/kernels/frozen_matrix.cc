@@ -95,20 +95,38 @@ FrozenMatrix FrozenMatrix::pack(const TensorView& weight, DType stored, const Ch
   matrix.dtype_ = stored;
   matrix.arithmetic_ = stored == DType::kBF16 ? choice.arithmetic : Arithmetic::kF32Fma;
   matrix.data_ = map(matrix.panels() * matrix.panel_bytes());
+  matrix.repack(weight, pool);
+  return matrix;
+}
+
+FrozenMatrix FrozenMatrix::clone() const {
+  FrozenMatrix copy;
+  copy.out_ = out_;
+  copy.in_ = in_;
+  copy.dtype_ = dtype_;
+  copy.quantisation_ = quantisation_;
+  copy.arithmetic_ = arithmetic_;
+  copy.data_ = map(bytes());
+  std::memcpy(copy.data_.get(), data_.get(), bytes());
+  return copy;
+}
+
+void FrozenMatrix::repack(const TensorView& weight, ThreadPool* pool) {
+  CHECK(weight.shape.size() == 2 && weight.shape[0] == out_ && weight.shape[1] == in_, "repacked from the shape it has");
+  CHECK(quantisation_ == Quantisation::kNone, "a quantised matrix is not repacked");
   const auto pack_one = [&](int64_t panel, int) {
-    char* target = static_cast<char*>(matrix.data_.get()) + panel * matrix.panel_bytes();
-    if (stored == DType::kF16) {
-      pack_panel(weight, stored, panel, reinterpret_cast<uint16_t*>(target));
+    char* target = static_cast<char*>(data_.get()) + panel * panel_bytes();
+    if (dtype_ == DType::kF16) {
+      pack_panel(weight, dtype_, panel, reinterpret_cast<uint16_t*>(target));
     } else {
-      pack_panel(weight, stored, panel, reinterpret_cast<uint32_t*>(target));
+      pack_panel(weight, dtype_, panel, reinterpret_cast<uint32_t*>(target));
     }
   };
   if (pool != nullptr) {
-    pool->parallel_for(matrix.panels(), pack_one);
+    pool->parallel_for(panels(), pack_one);
   } else {
-    for (int64_t panel = 0; panel < matrix.panels(); ++panel) pack_one(panel, 0);
+    for (int64_t panel = 0; panel < panels(); ++panel) pack_one(panel, 0);
   }
-  return matrix;
 }
 
 void FrozenMatrix::read_row(int64_t index, float* target) const {

@@ -1,4 +1,5 @@
-// FrozenMatrix: one handle for a base weight [out, in], packed once at load for the chosen arithmetic. Immutable.
+// FrozenMatrix: one handle for a base weight [out, in], packed once at load for the chosen arithmetic. Immutable, but for
+// repack().
 //
 // y = W x. Stored as f32, bf16 or f16, or quantised (int8, nf4); kernels widen. The packed layout is private to kernels/.
 #pragma once
@@ -26,6 +27,12 @@ class FrozenMatrix {
 
   // The same, quantised; computed in f32 multiply-adds on every machine. kUnsupported where the shape does not allow it.
   static Result<FrozenMatrix> quantise(const TensorView& weight, Quantisation form, ThreadPool* pool = nullptr);
+
+  // Full training's own copy of a weight: clone() is the same packed form in memory of its own, and repack() overwrites its
+  // numbers in place from [out, in] of any float type, rounded to the stored one. REQUIRES a form that is not quantised, and
+  // that nobody reads meanwhile.
+  FrozenMatrix clone() const;
+  void repack(const TensorView& weight, ThreadPool* pool = nullptr);
 
   bool empty() const { return data_ == nullptr; }
   int64_t out() const { return out_; }

@@ -158,14 +158,14 @@ size_t Llama::scratch_bytes(int64_t rows, int64_t logit_rows, int64_t rank_max) 
 // ---- training: forward that keeps, and under it its mirror ----------------------------------------------------------
 
 Result<const Training*> Llama::training() const {
-  if (config_.qk_norm) return unsupported("training of " + config_.model_type + " models (norms per head) is not built yet");
   if (config_.rope.type == RopeType::kDynamic) return unsupported("training with dynamic RoPE scaling is not built yet");
   return static_cast<const Training*>(this);
 }
 
 int64_t Llama::saved_floats_per_row() const {
   const ModelConfig& c = config_;
-  return 2 * c.hidden_size + 2 * c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim + 2 * c.intermediate_size;
+  const int64_t raw = c.qk_norm ? c.heads * c.head_dim + c.kv_heads * c.head_dim : 0;
+  return 2 * c.hidden_size + 2 * c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim + raw + 2 * c.intermediate_size;
 }
 
 size_t Llama::saved_floats(int64_t rows, Keep keep) const {
@@ -191,6 +191,10 @@ LayerSaved Llama::saved_of(const TrainPass& pass, size_t layer, int64_t rows) co
   if (inputs_only) s.input = MatrixF(pass.saved.data() + input_floats * layer, rows, config_.hidden_size);
   s.middle = next(config_.hidden_size);
   s.attention = {.q = next(width), .k = next(kv_width), .v = next(kv_width), .mixed = next(width)};
+  if (config_.qk_norm) {
+    s.attention.q_raw = next(width);
+    s.attention.k_raw = next(kv_width);
+  }
   s.mlp = {.gate = next(config_.intermediate_size), .up = next(config_.intermediate_size)};
   return s;
 }
@@ -239,6 +243,7 @@ void Llama::backward(kernels::Context& context, const TrainPass& pass, MatrixF d
     }
     layer_backward(backward, layers_[i], saved, dx);
   }
+  embedding_backward(backward, embedding_, dx);
 }
 
 void Llama::layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const {
@@ -249,17 +254,17 @@ void Llama::layer_backward(const Backward& backward, const Layer& layer, const L
 
   norm(step, layer.post_norm, epsilon_, saved.middle, normed);
   mlp_backward(backward, layer.mlp, normed, saved.mlp, {dx, dnormed});
-  norm_backward(step, layer.post_norm, epsilon_, saved.middle, {dnormed, dx});
+  norm_backward(backward, layer.post_norm, epsilon_, saved.middle, {dnormed, dx});
 
   norm(step, layer.input_norm, epsilon_, saved.input, normed);
   attention_backward(backward, layer.attention, normed, saved.attention, {dx, dnormed});
-  norm_backward(step, layer.input_norm, epsilon_, saved.input, {dnormed, dx});
+  norm_backward(backward, layer.input_norm, epsilon_, saved.input, {dnormed, dx});
 }
 
 size_t Llama::scratch_bytes(const BackwardShape& shape) const {
   const int64_t hidden = config_.hidden_size;
   const int64_t rows = shape.rows;
-  size_t inner = norm_scratch_bytes(rows, 1);
+  size_t inner = norm_backward_scratch_bytes(rows, 1);
   if (!layers_.empty()) {
     const Layer& layer = layers_.front();
     inner = std::max({inner, attention_scratch_bytes(targets_, layer.attention, rows, shape.rank_max),

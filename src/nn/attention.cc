@@ -31,11 +31,13 @@ kernels::AttentionOptions attention_options(const Attention& attention) {
 void mix_values(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
                 const AttentionSaved& b) {
   kernels::Context& context = step.context;
-  linear(step, attention.q, x, b.q);
-  linear(step, attention.k, x, b.k);
+  const MatrixF q = b.q_raw.data != nullptr ? b.q_raw : b.q;
+  const MatrixF k = b.k_raw.data != nullptr ? b.k_raw : b.k;
+  linear(step, attention.q, x, q);
+  linear(step, attention.k, x, k);
   linear(step, attention.v, x, b.v);
-  if (attention.q_norm >= 0) norm(step, attention.q_norm, attention.norm_epsilon, b.q, b.q);
-  if (attention.k_norm >= 0) norm(step, attention.k_norm, attention.norm_epsilon, b.k, b.k);
+  if (attention.q_norm >= 0) norm(step, attention.q_norm, attention.norm_epsilon, q, b.q);
+  if (attention.k_norm >= 0) norm(step, attention.k_norm, attention.norm_epsilon, k, b.k);
   kernels::rope(context, step.angles, attention.head_dim, b.q);
   kernels::rope(context, step.angles, attention.head_dim, b.k);
   kernels::kv_write(context, b.k, b.v, step.rows.kv_slots, cache);
@@ -51,7 +53,9 @@ AttentionSaved take_buffers(const Step& step, const Attention& attention, int64_
   return {.q = take_matrix(step.context, rows, width),
           .k = take_matrix(step.context, rows, kv_width),
           .v = take_matrix(step.context, rows, kv_width),
-          .mixed = take_matrix(step.context, rows, width)};
+          .mixed = take_matrix(step.context, rows, width),
+          .q_raw = MatrixF(nullptr, 0, 0),
+          .k_raw = MatrixF(nullptr, 0, 0)};
 }
 
 // The values as a bf16 cache gives them back.
@@ -96,6 +100,8 @@ void attention_backward(const Backward& backward, const Attention& attention, Co
   kernels::attention_vjp(step.context, inputs, keys, attention_options(attention), d.mixed, {d.q, d.k, d.v});
   kernels::rope_vjp(step.context, step.angles, attention.head_dim, d.k);
   kernels::rope_vjp(step.context, step.angles, attention.head_dim, d.q);
+  if (attention.q_norm >= 0) head_norm_backward(backward, attention.q_norm, attention.norm_epsilon, saved.q_raw, d.q);
+  if (attention.k_norm >= 0) head_norm_backward(backward, attention.k_norm, attention.norm_epsilon, saved.k_raw, d.k);
   linear_backward(backward, attention.v, x, {d.v, flow.dx});
   linear_backward(backward, attention.k, x, {d.k, part});
   kernels::add(step.context, part, flow.dx);
@@ -106,7 +112,8 @@ void attention_backward(const Backward& backward, const Attention& attention, Co
 size_t attention_backward_scratch_bytes(const TargetTable& targets, const Attention& attention, const BackwardShape& shape) {
   const int64_t width = int64_t{attention.heads} * attention.head_dim;
   const int64_t kv_width = int64_t{attention.kv_heads} * attention.head_dim;
-  size_t inner = kernels::attention_vjp_scratch_bytes(shape.threads, shape.span_rows_max, attention.head_dim);
+  size_t inner = std::max(kernels::attention_vjp_scratch_bytes(shape.threads, shape.span_rows_max, attention.head_dim),
+                          norm_backward_scratch_bytes(shape.rows, attention.heads));
   for (const int32_t target : {attention.q, attention.k, attention.v, attention.o}) {
     inner = std::max(inner, linear_backward_scratch_bytes(targets[target], shape));
   }

@@ -26,19 +26,21 @@ struct Attention {
 // x[M, hidden] to y[M, hidden]; y is overwritten and must not be x.
 void attention_forward(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
                        MatrixF y);
-// What the forward leaves for its mirror: q and k after RoPE, k and v as the cache holds them, and the mix of values before
-// o. All [M, width of the head kind].
+// What the forward leaves for its mirror: q and k after RoPE, k and v as the cache holds them, the mix of values before o, and
+// for families with a norm per head q and k before it (else data null). All [M, width of the head kind].
 struct AttentionSaved {
   MatrixF q;
   MatrixF k;
   MatrixF v;
   MatrixF mixed;
+  MatrixF q_raw;
+  MatrixF k_raw;
 };
 // The same forward, bit for bit, into matrices of the caller.
 void attention_forward_saving(const Step& step, const Attention& attention, const kernels::KvLayer& cache,
                               const AttentionSaved& saved, const Flow& flow);
-// The mirror: dy of y to dx of x (=), gradients of the adapters' terms (+=). x as the forward saw it. Families with a norm per
-// head (q_norm) are not trained yet. dx must not be dy.
+// The mirror: dy of y to dx of x (=), gradients of the adapters' terms (+=). x as the forward saw it. dx must
+// not be dy.
 void attention_backward(const Backward& backward, const Attention& attention, ConstMatrixF x, const AttentionSaved& saved,
                         const GradientFlow& flow);
 // Arena bytes that attention_forward takes at most.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/api_vjp.h"
+
 namespace umbel {
 namespace {
 
@@ -63,6 +65,18 @@ void embedding_forward(const Step& step, int32_t target, MatrixF y) {
     for (int32_t i = segment.row_begin; i < segment.row_begin + segment.row_count; ++i) {
       apply_row(*terms, step.rows.tokens[i], y.row_span(i));
     }
+  }
+}
+
+void embedding_backward(const Backward& backward, int32_t target, ConstMatrixF dy) {
+  const Step& step = backward.step;
+  const auto grads = backward.gradients[target];
+  const Target& base = step.targets[target];
+  for (size_t s = 0; s < grads.size(); ++s) {
+    if (grads[s].weight == nullptr) continue;
+    const Segment& segment = step.rows.segments[s];
+    kernels::embedding_vjp(step.context, step.rows.tokens.subspan(segment.row_begin, segment.row_count),
+                           dy.middle_rows(segment.row_begin, segment.row_count), {grads[s].weight, base.in, base.out});
   }
 }
 

@@ -1,6 +1,7 @@
 // Embedding: token ids to rows of the embedding table, with what adapters change at it.
 #pragma once
 
+#include "nn/backward.h"
 #include "nn/step.h"
 
 namespace umbel {
@@ -9,5 +10,8 @@ namespace umbel {
 // weight), or the row's adapter's: a table saved whole, plus a low-rank term, or replaced rows. Takes nothing from the
 // arena. REQUIRES every token in [0, vocab).
 void embedding_forward(const Step& step, int32_t target, MatrixF y);
+
+// The mirror: the gradient of an adapter's own table += dy at its tokens, in ascending rows. Nothing flows on from here.
+void embedding_backward(const Backward& backward, int32_t target, ConstMatrixF dy);
 
 }  // namespace umbel

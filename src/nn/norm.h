@@ -10,10 +10,14 @@ namespace umbel {
 // dim] when every head of a row is normed alone (Qwen3). They may be the same matrix.
 void norm(const Step& step, int32_t target, float epsilon, ConstMatrixF x, MatrixF y);
 
-// The mirror of a plain norm with the base's gain: dx += (the residual stream). Adapters' own gains are not trained.
-void norm_backward(const Step& step, int32_t target, float epsilon, ConstMatrixF x, const GradientFlow& flow);
+// The mirror: flow.dx += (the residual stream), gradients of adapters' own gains +=. x as the forward saw it.
+void norm_backward(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, const GradientFlow& flow);
+// The mirror of a norm of every head alone: dx, the gradient of its output, becomes that of its input.
+void head_norm_backward(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, MatrixF dx);
 
 // Arena bytes that norm takes at most; heads = 1 for a plain norm.
 size_t norm_scratch_bytes(int64_t rows, int64_t heads);
+// The same for the two mirrors.
+size_t norm_backward_scratch_bytes(int64_t rows, int64_t heads);
 
 }  // namespace umbel

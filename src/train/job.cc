@@ -15,7 +15,8 @@ constexpr std::pair<const char*, TrainKind> kKinds[] = {
     {"dora", TrainKind::kDora}, {"vera", TrainKind::kVera},     {"ia3", TrainKind::kIa3},            {"flora", TrainKind::kFlora},
     {"flora-residual", TrainKind::kFloraResidual},
 };
-constexpr std::pair<const char*, OptimizerKind> kOptimizers[] = {{"adamw", OptimizerKind::kAdamW}, {"sgd", OptimizerKind::kSgd}};
+constexpr std::pair<const char*, OptimizerKind> kOptimizers[] = {
+    {"adamw", OptimizerKind::kAdamW}, {"adamw8bit", OptimizerKind::kAdamW8bit}, {"sgd", OptimizerKind::kSgd}};
 constexpr std::pair<const char*, FloraInit> kFloraInits[] = {
     {"default", FloraInit::kDefault},        {"ones", FloraInit::kOnes},         {"identity_lora", FloraInit::kIdentityLora},
     {"ones_noise", FloraInit::kOnesNoise},   {"residual", FloraInit::kResidual},

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "train/learning_rate.h"
+#include "train/optimizer.h"
 
 namespace umbel {
 
@@ -21,8 +22,7 @@ std::string train_kind_name(TrainKind kind);  // "" for what is none, as the nam
 // kLora, kRsLora, kLoraPlus, kQlora, kDora: written as PEFT's LORA.
 bool is_lora_family(TrainKind kind);
 
-enum class OptimizerKind : uint8_t { kAdamW, kSgd };
-// "adamw", "sgd".
+// "adamw", "adamw8bit", "sgd".
 Result<OptimizerKind> parse_optimizer(const std::string& name);
 std::string optimizer_name(OptimizerKind kind);
 

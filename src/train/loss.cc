@@ -18,7 +18,7 @@ int64_t chunk_rows(const Model& model) { return std::clamp<int64_t>(kChunkFloats
 struct Chunk {
   std::span<const LossRow> rows;
   std::span<Segment> segments;
-  std::span<LinearGrads> head_grads;
+  std::span<LinearGrads> head_grads, norm_grads;
 };
 
 Chunk make_chunk(kernels::Context& context, const LossCall& call, std::span<const LossRow> rows) {
@@ -26,8 +26,12 @@ Chunk make_chunk(kernels::Context& context, const LossCall& call, std::span<cons
   const auto& jobs = call.batch.segment_jobs();
   Chunk chunk{.rows = rows,
               .segments = context.scratch.take<Segment>(segments.size()),
-              .head_grads = context.scratch.take<LinearGrads>(segments.size())};
-  const auto head_grads = call.gradients.empty() ? std::span<const LinearGrads>() : call.gradients[call.head.projection];
+              .head_grads = context.scratch.take<LinearGrads>(segments.size()),
+              .norm_grads = context.scratch.take<LinearGrads>(segments.size())};
+  const auto grads_of = [&](int32_t target, size_t segment) {
+    const auto grads = call.gradients.empty() ? std::span<const LinearGrads>() : call.gradients[target];
+    return grads.empty() ? LinearGrads{} : grads[segment];
+  };
   const bool dropped = std::any_of(segments.begin(), segments.end(), [](const Segment& s) { return s.dropout_keys != nullptr; });
   const auto keys = context.scratch.take<uint64_t>(dropped ? rows.size() : 0);
   size_t count = 0, next = 0;
@@ -41,11 +45,13 @@ Chunk make_chunk(kernels::Context& context, const LossCall& call, std::span<cons
       for (size_t i = begin; i < next; ++i) keys[i] = segments[s].dropout_keys[rows[i].row - segments[s].row_begin];
       segment.dropout_keys = keys.data() + begin;
     }
-    chunk.head_grads[count++] = head_grads.empty() ? LinearGrads{} : head_grads[s];
+    chunk.norm_grads[count] = grads_of(call.head.norm, s);
+    chunk.head_grads[count++] = grads_of(call.head.projection, s);
   }
   CHECK(next == rows.size(), "every loss row lies in a segment");
   chunk.segments = chunk.segments.first(count);
   chunk.head_grads = chunk.head_grads.first(count);
+  chunk.norm_grads = chunk.norm_grads.first(count);
   return chunk;
 }
 
@@ -98,9 +104,10 @@ void one_chunk(kernels::Context& context, const LossCall& call, std::span<const 
   const auto by_target = context.scratch.take<std::span<const LinearGrads>>(call.model.targets().size());
   std::fill(by_target.begin(), by_target.end(), std::span<const LinearGrads>());
   by_target[call.head.projection] = chunk.head_grads;
+  by_target[call.head.norm] = chunk.norm_grads;
   linear_backward({step, by_target}, call.head.projection, normed, {logits, dnormed});
   std::fill_n(dpicked.data, count * x.cols, 0.0f);
-  norm_backward(step, call.head.norm, call.head.norm_epsilon, picked, {dnormed, dpicked});
+  norm_backward({step, by_target}, call.head.norm, call.head.norm_epsilon, picked, {dnormed, dpicked});
   for (int64_t i = 0; i < count; ++i) std::copy_n(dpicked.row(i), x.cols, dx.row(rows[i].row));
 }
 
@@ -121,9 +128,9 @@ size_t loss_scratch_bytes(const Model& model, const Head& head, const BackwardSh
   BackwardShape chunk = shape;
   chunk.rows = rows;
   return ScratchSum().add(rows * projection.in, 4 * sizeof(float)).add(rows * projection.out).add(rows * 3).add(rows, sizeof(uint64_t))
-             .add(shape.rows, sizeof(Segment) + sizeof(LinearGrads)).add(model.targets().size(), sizeof(std::span<const LinearGrads>))
+             .add(shape.rows, sizeof(Segment) + 2 * sizeof(LinearGrads)).add(model.targets().size(), sizeof(std::span<const LinearGrads>))
              .bytes() + 16 * 64 +
-         std::max({norm_scratch_bytes(rows, 1), linear_scratch_bytes(projection, rows, shape.rank_max),
+         std::max({norm_backward_scratch_bytes(rows, 1), linear_scratch_bytes(projection, rows, shape.rank_max),
                    linear_backward_scratch_bytes(projection, chunk)});
 }
 

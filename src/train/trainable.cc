@@ -109,7 +109,6 @@ Tensor turned(const Tensor& tensor, const Shape& file_shape) {
 Result<std::unique_ptr<TrainableAdapter>> TrainableAdapter::create(const JobSpec& spec, const TargetTable& targets,
                                                                    const std::string& base_name, SharedTensors* shared) {
   RETURN_IF_ERROR(check_job(spec));
-  if (spec.optimizer != OptimizerKind::kAdamW) return unsupported(spec.name + ": this optimizer is not built yet");
   std::unique_ptr<TrainableAdapter> made(new TrainableAdapter(targets));
   made->config_ = make_adapter_config(spec, base_name);
   ASSIGN_OR_RETURN(const ConfigValue config, to_config_value(made->config_));
@@ -140,7 +139,10 @@ int64_t TrainableAdapter::trained_values() const {
 
 size_t TrainableAdapter::bytes() const {
   size_t bytes = 0;
-  for (const Parameter& p : parameters_) bytes += p.value.bytes() + p.gradient.bytes() + p.m.bytes() + p.v.bytes();
+  for (const Parameter& p : parameters_) {
+    bytes += p.value.bytes() + p.gradient.bytes();
+    for (const StateTensor& state : p.state) bytes += state.tensor.bytes();
+  }
   for (const Tensor& buffer : buffers_) bytes += buffer.bytes();
   for (const Frozen& frozen : frozen_) bytes += frozen.value->bytes();
   return bytes;
@@ -184,7 +186,9 @@ Master TrainableBuild::add_parameter(int32_t index, const std::string& suffix, c
                       .decays = s.decays};
   if (s.transposed) parameter.file_shape = {s.cols, s.rows};
   if (s.flat) parameter.file_shape = {s.cols};
-  for (Tensor* tensor : {&parameter.value, &parameter.gradient, &parameter.m, &parameter.v}) *tensor = Tensor(DType::kF32, shape);
+  parameter.value = Tensor(DType::kF32, shape);
+  parameter.gradient = Tensor(DType::kF32, shape);
+  parameter.state = make_optimizer_state(spec_.optimizer, s.rows * s.cols, spec_.momentum);
   Parameter& added = made_.parameters_.emplace_back(std::move(parameter));
   return {added.value.f32(), added.gradient.f32()};
 }

@@ -1,4 +1,4 @@
-// TrainableAdapter: an adapter whose numbers are being trained: f32 masters, their gradients and optimizer moments, and the
+// TrainableAdapter: an adapter whose numbers are being trained: f32 masters, their gradients and optimizer state, and the
 // Adapter that computes with them (the same terms that serving uses). One file a kind builds it: trainable_lora.cc, ...
 //
 // Owned by its job; one thread. materialize() after every change of the masters, gather() before gradients are read.
@@ -16,17 +16,19 @@
 #include "base/threads.h"
 #include "io/json.h"
 #include "train/job.h"
+#include "train/optimizer.h"
 
 namespace umbel {
 
-// One trained tensor. value, gradient, m and v have the same elements in the layout that the kernels use, [rows, cols].
+// One trained tensor. value and gradient have the same elements in the layout that the kernels use, [rows, cols].
 struct Parameter {
   std::string tensor;       // its name in adapter_model.safetensors
   Shape file_shape;         // as PEFT stores it
   bool transposed = false;  // the file's layout is [cols, rows] of ours (output sides, embedding factors)
   double rate = 1.0;        // its learning rate over the job's (LoRA+)
   bool decays = true;       // false: weight decay leaves it alone (DoRA's magnitude, without which there is no base)
-  Tensor value, gradient, m, v;
+  Tensor value, gradient;
+  std::vector<StateTensor> state;  // the optimizer's
 };
 
 // Numbers of a term that follow from the masters (FLoRA's scaled output sides, DoRA's m / n, IA3's bias) and how their
@@ -51,7 +53,7 @@ class TrainableAdapter {
   std::vector<Parameter>& parameters() { return parameters_; }
   const std::vector<Parameter>& parameters() const { return parameters_; }
   int64_t trained_values() const;
-  // Masters, gradients, moments, derived and frozen numbers.
+  // Masters, gradients, optimizer state, derived and frozen numbers.
   size_t bytes() const;
   int64_t modules() const { return static_cast<int64_t>(grads_.size()); }
   // Of the target's terms; {} where nothing is trained. At an embedding low_rank[0] is {a: [vocab, rank], b_t: [rank, dim]}.

@@ -184,7 +184,7 @@ void SharedTrainer::fill_gradients() {
     bool any = false;
     for (const int32_t job : segment_jobs) {
       gradients_[target].push_back(jobs_[job]->adapter->gradients(target));
-      any |= !gradients_[target].back().scale.empty() || !gradients_[target].back().low_rank.empty();
+      any |= gradients_[target].back().any();
     }
     if (any) gradient_spans_[target] = gradients_[target];
   }
@@ -228,7 +228,9 @@ void SharedTrainer::run_items(std::span<const Item> items, const Sums& sums) {
 void SharedTrainer::update(Job& job, double loss, StepReport& report) {
   job.adapter->gather();
   double squares = 0;
-  for (Parameter& p : job.adapter->parameters()) squares += sum_of_squares({p.gradient.f32(), static_cast<size_t>(p.gradient.elements())});
+  for (Parameter& p : job.adapter->parameters()) {
+    squares += sum_of_squares(pool_, {p.gradient.f32(), static_cast<size_t>(p.gradient.elements())});
+  }
   const double norm = std::sqrt(squares);
   report.loss = job.state.last_loss = loss;
   report.gradient_norm = norm;
@@ -238,17 +240,17 @@ void SharedTrainer::update(Job& job, double loss, StepReport& report) {
                                            std::to_string(job.state.step + 1) + "; try a smaller learning rate");
     return;
   }
-  const AdamWStep step{.learning_rate = job.spec.learning_rate * schedule_factor(job.schedule, job.state.step),
-                       .beta1 = job.spec.beta1, .beta2 = job.spec.beta2, .epsilon = job.spec.epsilon,
-                       .weight_decay = job.spec.weight_decay, .step = job.state.step + 1,
-                       .gradient_scale = job.spec.clip > 0 && norm > job.spec.clip ? job.spec.clip / (norm + 1e-6) : 1.0};
+  OptimizerStep step{.kind = job.spec.optimizer,
+                     .learning_rate = job.spec.learning_rate * schedule_factor(job.schedule, job.state.step),
+                     .beta1 = job.spec.beta1, .beta2 = job.spec.beta2, .epsilon = job.spec.epsilon, .momentum = job.spec.momentum,
+                     .step = job.state.step + 1,
+                     .gradient_scale = job.spec.clip > 0 && norm > job.spec.clip ? job.spec.clip / (norm + 1e-6) : 1.0};
   report.learning_rate = step.learning_rate;
   for (Parameter& p : job.adapter->parameters()) {
     const auto count = static_cast<size_t>(p.value.elements());
-    AdamWStep own = step;
-    own.learning_rate = step.learning_rate * p.rate;
-    if (!p.decays) own.weight_decay = 0;
-    adamw_update(own, {p.value.f32(), count}, {p.gradient.f32(), count}, {p.m.f32(), count}, {p.v.f32(), count});
+    step.learning_rate = report.learning_rate * p.rate;
+    step.weight_decay = p.decays ? job.spec.weight_decay : 0;
+    optimizer_update(pool_, step, {p.value.f32(), count}, {p.gradient.f32(), count}, p.state);
   }
   job.adapter->materialize(&pool_);
 }

@@ -86,7 +86,7 @@ class Trainer {
   virtual void stop(size_t index, Status status) = 0;
   // What the job's adapter, as it stands, makes of a data set. Changes nothing.
   virtual EvalReport evaluate(size_t index, const Dataset& data) = 0;
-  // The whole state of a job is its step and its parameters' value, m and v (everything else is a pure function of JobSpec, data
+  // The whole state of a job is its step and its parameters' value and optimizer state (everything else is a pure function of JobSpec, data
   // and step). After writing saved ones into adapter(index).parameters(): goes on from there.
   virtual void resume(size_t index, const JobState& state) = 0;
   virtual TrainableAdapter& adapter(size_t index) = 0;
