@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/threads.h"
+#include "models/random_model.h"
 
 namespace umbel::apps {
 
@@ -75,7 +76,13 @@ Result<BaseModel> open_base_model(const ModelFlags& flags) {
   } else if (chat_template.status().code() != Code::kNotFound) {
     return chat_template.status();
   }
-  ASSIGN_OR_RETURN(base.model, load_model(base.dir, {.dtype = flags.dtype, .choice = base.choice}));
+  const ModelOptions options{.dtype = flags.dtype, .choice = base.choice};
+  if (flags.random_weights) {
+    ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(base.dir));
+    ASSIGN_OR_RETURN(base.model, make_random_model(config, 0, options));
+  } else {
+    ASSIGN_OR_RETURN(base.model, load_model(base.dir, options));
+  }
   ASSIGN_OR_RETURN(base.generation, load_generation_config(base.dir, base.model->config()));
   LOG_INFO("{}: {} parameters, weights {}, isa {}, arithmetic {} ({}), {} threads", base.name, base.model->parameters(),
            dtype_name(base.model->weight_dtype()), kernels::isa_name(base.choice.isa),

@@ -21,6 +21,7 @@ struct ModelFlags {
   std::string dtype = "auto";
   std::string isa = "auto";
   std::string arithmetic = "auto";
+  bool random_weights = false;  // config.json and tokenizer are enough: weights are drawn (for full training from scratch)
   int threads = 0;  // 0 = all CPUs this process may use
   std::string log_level = "warn";
 

@@ -266,8 +266,21 @@ Status recall_choice(const Path& out, ModelFlags& flags) {
   return ok_status();
 }
 
+// Full jobs start from the base's folder and leave one like it, elsewhere.
+Status place_full_jobs(const BaseModel& base, RunSpec& spec) {
+  for (JobPlan& plan : spec.jobs) {
+    if (plan.job.kind != TrainKind::kFull) continue;
+    plan.job.full.base_dir = base.dir.string();
+    std::error_code error;
+    if (std::filesystem::equivalent(plan.out, base.dir, error)) {
+      return failed_precondition(plan.job.name + ": out is the folder of the base; a trained model needs one of its own");
+    }
+  }
+  return ok_status();
+}
+
 Status run_train(Flags flags) {
-  ASSIGN_OR_RETURN(const RunSpec spec, read_spec(flags));
+  ASSIGN_OR_RETURN(RunSpec spec, read_spec(flags));
   Problems problems;
   check_files(spec, problems);
   if (!spec.base.empty()) flags.model.model = spec.base;
@@ -276,8 +289,12 @@ Status run_train(Flags flags) {
   problems.add(find_model(flags.model.model).status());
   if (flags.resume) problems.add(recall_choice(spec.out, flags.model));
   RETURN_IF_ERROR(problems.status());
+  flags.model.random_weights = std::all_of(spec.jobs.begin(), spec.jobs.end(), [](const JobPlan& plan) {
+    return plan.job.kind == TrainKind::kFull && plan.job.full.init == FullInit::kRandom;
+  });
   Interrupt interrupt("stopping after this step; once more to leave at once, without a checkpoint");
   ASSIGN_OR_RETURN(const BaseModel base, open_base_model(flags.model));
+  RETURN_IF_ERROR(place_full_jobs(base, spec));
   RunServices services{.model = base.model, .tokenizer = base.tokenizer, .chat_template = base.chat_template, .base_name = base.name,
                        .eos = base.generation.eos_ids.empty() ? -1 : base.generation.eos_ids.front(), .choice = base.choice,
                        .threads = base.threads, .plan_only = flags.plan, .resume = flags.resume, .version = UMBEL_VERSION, .command = command_line()};

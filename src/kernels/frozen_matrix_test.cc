@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 namespace umbel::kernels {
@@ -33,6 +34,28 @@ TEST(FrozenMatrix, ReadsBackEveryRowRoundedToTheStoredType) {
         for (int64_t k = 0; k < in; ++k) ASSERT_EQ(row[k], expected[i * in + k]);
       }
     }
+  }
+}
+
+TEST(FrozenMatrix, ARepackedCloneIsWhatPackingMakes) {
+  const int64_t out = 45, in = 37;
+  std::vector<float> first(out * in), second(out * in);
+  for (size_t i = 0; i < first.size(); ++i) {
+    first[i] = std::sin(static_cast<float>(i));
+    second[i] = std::cos(static_cast<float>(i)) * 7;
+  }
+  ThreadPool pool(2);
+  for (DType stored : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const FrozenMatrix base = FrozenMatrix::pack({DType::kF32, {out, in}, first.data()}, stored, Choice{});
+    const FrozenMatrix expected = FrozenMatrix::pack({DType::kF32, {out, in}, second.data()}, stored, Choice{});
+    FrozenMatrix copy = base.clone();
+    EXPECT_NE(copy.packed(), base.packed());
+    EXPECT_EQ(std::memcmp(copy.packed(), base.packed(), base.bytes()), 0);
+    const void* place = copy.packed();
+    copy.repack({DType::kF32, {out, in}, second.data()}, &pool);
+    EXPECT_EQ(copy.packed(), place);
+    EXPECT_EQ(std::memcmp(copy.packed(), expected.packed(), expected.bytes()), 0);
+    EXPECT_NE(std::memcmp(base.packed(), expected.packed(), expected.bytes()), 0) << "the base is not touched";
   }
 }
 

@@ -38,9 +38,11 @@ kernels::PerRow gains_of(const Step& step, int32_t target, int64_t heads) {
 }
 
 // += of every gain that is trained. x and dy are split into heads.
-void gain_gradients(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, ConstMatrixF dy, int64_t heads) {
+void gain_gradients(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, ConstMatrixF dy) {
   const auto grads = backward.gradients[target];
   const Segments segments = backward.step.rows.segments;
+  if (segments.empty()) return;
+  const int64_t heads = x.rows / (segments.back().row_begin + segments.back().row_count);
   const auto list = backward.step.context.scratch.take<kernels::RowsGradient>(grads.empty() ? 0 : segments.size());
   size_t count = 0;
   for (size_t s = 0; s < segments.size() && !grads.empty(); ++s) {
@@ -63,7 +65,7 @@ void norm(const Step& step, int32_t target, float epsilon, ConstMatrixF x, Matri
 void norm_backward(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, const GradientFlow& flow) {
   const Step& step = backward.step;
   const Arena::Mark mark(step.context.scratch);
-  gain_gradients(backward, target, epsilon, x, flow.dy, 1);
+  gain_gradients(backward, target, epsilon, x, flow.dy);
   kernels::rms_norm_vjp(step.context, x, gains_of(step, target, 1), epsilon, flow.dy, flow.dx, kernels::Write::kAdd);
 }
 
@@ -73,7 +75,7 @@ void head_norm_backward(const Backward& backward, int32_t target, float epsilon,
   const int64_t dim = step.targets[target].out, heads = x.cols / dim;
   const ConstMatrixF split_x = split_heads(x, dim);
   const MatrixF split_dx = split_heads(dx, dim);
-  gain_gradients(backward, target, epsilon, split_x, split_dx, heads);
+  gain_gradients(backward, target, epsilon, split_x, split_dx);
   kernels::rms_norm_vjp(step.context, split_x, gains_of(step, target, heads), epsilon, split_dx, split_dx, kernels::Write::kOverwrite);
 }
 

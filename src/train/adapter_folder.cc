@@ -137,13 +137,17 @@ Status write_adapter_folder(const Path& out, const TrainableAdapter& adapter, co
     return filled;
   }
   // From here on no more bytes are needed: an earlier adapter goes (its configuration first), the new one comes.
-  std::filesystem::remove(out / kAdapterConfigName, error);
-  if (error) return failed("cannot replace", out / kAdapterConfigName, error);
+  const std::string mark = adapter.full() ? "config.json" : kAdapterConfigName;
+  std::filesystem::remove(out / mark, error);
+  if (error) return failed("cannot replace", out / mark, error);
   if (chat_template.empty()) std::filesystem::remove(out / kAdapterTemplateName, error);
-  std::vector<const char*> names{kCardName, kAdapterTensorsName};
-  if (!chat_template.empty()) names.push_back(kAdapterTemplateName);
-  names.push_back(kAdapterConfigName);
-  for (const char* name : names) {
+  std::vector<std::string> names;
+  for (std::filesystem::directory_iterator entry(incoming, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().filename() != mark) names.push_back(entry->path().filename().string());
+  }
+  if (error) return failed("cannot read", incoming, error);
+  names.push_back(mark);
+  for (const std::string& name : names) {
     std::filesystem::rename(incoming / name, out / name, error);
     if (error) return failed("cannot write", out / name, error);
   }

@@ -1,4 +1,5 @@
-// The folder of a finished adapter: PEFT files, README.md (the card), chat_template.jinja.
+// The folder of a finished adapter: PEFT files (of full training: a Hugging Face checkpoint), README.md (the card),
+// chat_template.jinja.
 #pragma once
 
 #include <optional>

@@ -74,9 +74,8 @@ Result<Json> read_whole(const Path& folder) {
 std::map<std::string, Tensor*> checkpoint_tensors(std::vector<Parameter>& parameters) {
   std::map<std::string, Tensor*> tensors;
   for (Parameter& parameter : parameters) {
-    for (const auto& [part, tensor] : {std::pair{"value", &parameter.value}, std::pair{"m", &parameter.m}, std::pair{"v", &parameter.v}}) {
-      if (!tensor->empty()) tensors[parameter.tensor + "/" + part] = tensor;
-    }
+    tensors[parameter.tensor + "/value"] = &parameter.value;
+    for (StateTensor& state : parameter.state) tensors[parameter.tensor + "/" + state.name] = &state.tensor;
   }
   return tensors;
 }

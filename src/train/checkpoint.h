@@ -1,7 +1,7 @@
 // Checkpoints of a run: folders that appear whole or not at all, the last two kept.
 //
 //   FOLDER/round-000000120/state.json        where everything stands (train/run_state.h)
-//   FOLDER/round-000000120/job-3.safetensors the tensors of job 3: "PARAMETER/value", "/m", "/v"
+//   FOLDER/round-000000120/job-3.safetensors the tensors of job 3: "PARAMETER/value" and the optimizer's "/m", "/v", ...
 //   FOLDER/best-3-100.safetensors            the values of job 3 at its best evaluation, step 100
 // A round folder is filled as FOLDER/.writing, every file synced, and renamed. A best file is in place before any state that
 // names it, and stays as long as one of the kept states does.

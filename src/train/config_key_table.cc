@@ -61,6 +61,11 @@ const ConfigKey kFields[] = {
     {kJob, "vera_d_initial", "", "", "VeRA: lambda_d at the start", [](V& v) -> FieldSlot { return &v.job.job.vera_d_initial; }},
     {kJob, "vera_projection_key", "", "", "VeRA: seed of the frozen projections; jobs with one key share them", [](V& v) -> FieldSlot { return &v.job.job.vera_projection_key; }},
 
+    {kJob, "init", "", "", "full training: where weights start", [](V& v) -> FieldSlot { return choice(v.job.job.full.init, parse_full_init, full_init_name); }},
+    {kJob, "random_std", "", "", "full training: standard deviation of random initial weights", [](V& v) -> FieldSlot { return &v.job.job.full.random_std; }},
+    {kJob, "decay_vectors", "", "", "full training: weight decay of norm gains and biases too", [](V& v) -> FieldSlot { return &v.job.job.full.decay_vectors; }},
+    {kJob, "save_dtype", "", "", "full training: of the written checkpoint: f32, bf16, f16; empty = what the base is held as", [](V& v) -> FieldSlot { return &v.job.job.full.dtype; }},
+
     {kJob, "learning_rate", "lr", "lr", "peak learning rate", [](V& v) -> FieldSlot { return &v.job.job.learning_rate; }},
     {kJob, "schedule", "", "", "of the learning rate", [](V& v) -> FieldSlot { return choice(v.job.job.schedule, parse_schedule, schedule_name); }},
     {kJob, "schedule_floor", "floor", "floor", "share of the peak that linear and cosine end at", [](V& v) -> FieldSlot { return &v.job.job.schedule_floor; }},
@@ -74,6 +79,7 @@ const ConfigKey kFields[] = {
     {kJob, "clip", "", "", "largest norm of the gradient; 0 = off", [](V& v) -> FieldSlot { return &v.job.job.clip; }},
     {kJob, "epochs", "", "ep", "times through the data", [](V& v) -> FieldSlot { return &v.job.job.epochs; }, 1, kBig},
     {kJob, "batch", "", "b", "rows of one optimizer step", [](V& v) -> FieldSlot { return &v.job.job.batch; }, 1, kBig},
+    {kJob, "shuffle", "", "", "rows in a new order every epoch; false = as they stand in the file", [](V& v) -> FieldSlot { return &v.job.job.shuffle; }},
     {kJob, "seed", "", "s", "of initial values, row order and dropout", [](V& v) -> FieldSlot { return &v.job.job.seed; }},
 
     {kJob, "eval_every", "", "", "steps between evaluations; 0 = at the end of every epoch", [](V& v) -> FieldSlot { return &v.job.life.eval_every; }, 0, kBig},

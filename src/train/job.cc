@@ -13,7 +13,7 @@ using Names = std::span<const std::pair<const char*, Value>>;
 constexpr std::pair<const char*, TrainKind> kKinds[] = {
     {"lora", TrainKind::kLora}, {"rslora", TrainKind::kRsLora}, {"lora-plus", TrainKind::kLoraPlus}, {"qlora", TrainKind::kQlora},
     {"dora", TrainKind::kDora}, {"vera", TrainKind::kVera},     {"ia3", TrainKind::kIa3},            {"flora", TrainKind::kFlora},
-    {"flora-residual", TrainKind::kFloraResidual},
+    {"flora-residual", TrainKind::kFloraResidual}, {"full", TrainKind::kFull},
 };
 constexpr std::pair<const char*, OptimizerKind> kOptimizers[] = {
     {"adamw", OptimizerKind::kAdamW}, {"adamw8bit", OptimizerKind::kAdamW8bit}, {"sgd", OptimizerKind::kSgd}};
@@ -21,6 +21,8 @@ constexpr std::pair<const char*, FloraInit> kFloraInits[] = {
     {"default", FloraInit::kDefault},        {"ones", FloraInit::kOnes},         {"identity_lora", FloraInit::kIdentityLora},
     {"ones_noise", FloraInit::kOnesNoise},   {"residual", FloraInit::kResidual},
 };
+
+constexpr std::pair<const char*, FullInit> kFullInits[] = {{"base", FullInit::kBase}, {"random", FullInit::kRandom}};
 
 template <typename Value>
 Result<Value> parse_name(const std::string& what, const std::string& name, Names<Value> names) {
@@ -50,6 +52,9 @@ std::string check_targets(const JobSpec& spec) {
   if (!spec.layers.empty() && !by_name) return "layers needs targets by name";
   for (const int64_t layer : spec.layers) {
     if (layer < 0) return "layer " + std::to_string(layer) + " is negative; layers count from 0";
+  }
+  if (spec.kind == TrainKind::kFull && (!spec.targets.empty() || !spec.target_regex.empty() || !spec.layers.empty() || !spec.exclude.empty())) {
+    return "full training trains every module; leave targets, layers and exclude out";
   }
   if (!spec.feedforward.empty() && spec.kind != TrainKind::kIa3) return "feedforward is IA3's";
   return "";
@@ -104,6 +109,16 @@ std::string check_start(const JobSpec& spec) {
   return "";
 }
 
+std::string check_full(const JobSpec& spec) {
+  const FullSpec& full = spec.full;
+  if (spec.kind != TrainKind::kFull) return full.init == FullInit::kRandom ? "init random is for full training" : "";
+  if (!(full.random_std > 0) || !std::isfinite(full.random_std)) return "random_std must be a positive number";
+  if (!full.dtype.empty() && full.dtype != "f32" && full.dtype != "bf16" && full.dtype != "f16") {
+    return "save_dtype \"" + full.dtype + "\" is not f32, bf16 or f16";
+  }
+  return "";
+}
+
 std::string check_optimizer(const JobSpec& spec) {
   if (!std::isfinite(spec.learning_rate) || spec.learning_rate <= 0) return "the learning rate must be a positive number";
   if (!std::isfinite(spec.lora_plus_ratio) || spec.lora_plus_ratio < 0) return "lora_plus_ratio must be a positive number";
@@ -114,7 +129,7 @@ std::string check_optimizer(const JobSpec& spec) {
   if (spec.warmup_share < 0 || spec.warmup_share > 1) return "warm-up is a share of the steps, 0 .. 1";
   if (spec.schedule_floor < 0 || spec.schedule_floor > 1) return "the schedule's floor is a share of the peak, 0 .. 1";
   if (spec.weight_decay < 0 || !std::isfinite(spec.weight_decay)) return "weight decay must not be negative";
-  if (spec.weight_decay != 0 && !is_lora_family(spec.kind) && spec.kind != TrainKind::kVera) {
+  if (spec.weight_decay != 0 && !is_lora_family(spec.kind) && spec.kind != TrainKind::kVera && spec.kind != TrainKind::kFull) {
     return "weight decay would pull a multiplicative adapter to zero, which erases the base; use 0";
   }
   return "";
@@ -128,6 +143,8 @@ Result<FloraInit> parse_flora_init(const std::string& name) { return parse_name<
 
 std::string train_kind_name(TrainKind kind) { return name_of<TrainKind>(kind, kKinds); }
 std::string optimizer_name(OptimizerKind kind) { return name_of<OptimizerKind>(kind, kOptimizers); }
+Result<FullInit> parse_full_init(const std::string& name) { return parse_name<FullInit>("init", name, kFullInits); }
+std::string full_init_name(FullInit init) { return name_of<FullInit>(init, kFullInits); }
 std::string flora_init_name(FloraInit init) { return name_of<FloraInit>(init, kFloraInits); }
 
 bool is_lora_family(TrainKind kind) {
@@ -142,7 +159,7 @@ std::vector<std::string> default_targets(TrainKind kind) {
 }
 
 Status check_job(const JobSpec& spec) {
-  for (const auto check : {check_targets, check_ranks, check_dropout, check_start, check_optimizer}) {
+  for (const auto check : {check_targets, check_ranks, check_dropout, check_start, check_full, check_optimizer}) {
     if (const std::string what = check(spec); !what.empty()) return invalid_argument(spec.name + ": " + what);
   }
   if (spec.epochs < 1) return invalid_argument(spec.name + ": epochs must be at least 1");

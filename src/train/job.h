@@ -13,10 +13,10 @@
 namespace umbel {
 
 // What is trained. kLoraPlus is LoRA whose output sides learn faster (lora_plus_ratio); kQlora is LoRA that insists on a
-// quantised base.
-enum class TrainKind : uint8_t { kLora, kRsLora, kLoraPlus, kQlora, kDora, kVera, kIa3, kFlora, kFloraResidual };
+// quantised base. kFull trains every weight of a base that is not quantised: pre-training and continued training.
+enum class TrainKind : uint8_t { kLora, kRsLora, kLoraPlus, kQlora, kDora, kVera, kIa3, kFlora, kFloraResidual, kFull };
 
-// "lora", "rslora", "lora-plus", "qlora", "dora", "vera", "ia3", "flora", "flora-residual". kInvalidArgument lists them.
+// "lora", "rslora", "lora-plus", "qlora", "dora", "vera", "ia3", "flora", "flora-residual", "full". kInvalidArgument lists them.
 Result<TrainKind> parse_train_kind(const std::string& name);
 std::string train_kind_name(TrainKind kind);  // "" for what is none, as the names below
 // kLora, kRsLora, kLoraPlus, kQlora, kDora: written as PEFT's LORA.
@@ -32,6 +32,20 @@ enum class FloraInit : uint8_t { kDefault, kOnes, kIdentityLora, kOnesNoise, kRe
 // "default", "ones", "identity_lora", "ones_noise", "residual".
 Result<FloraInit> parse_flora_init(const std::string& name);
 std::string flora_init_name(FloraInit init);
+
+enum class FullInit : uint8_t { kBase, kRandom };
+// "base", "random".
+Result<FullInit> parse_full_init(const std::string& name);
+std::string full_init_name(FullInit init);
+
+// What full training starts from and leaves.
+struct FullSpec {
+  std::string base_dir;        // the base's folder: its config.json and tokenizer go into the result, its weights are the start
+  FullInit init = FullInit::kBase;  // kRandom: N(0, random_std^2), gains 1, biases 0, drawn from the job's seed
+  double random_std = 0.02;
+  bool decay_vectors = true;   // weight decay of norm gains and biases too, as plain torch does
+  std::string dtype;           // of the written checkpoint: f32, bf16, f16; empty = what the base is loaded as
+};
 
 struct JobSpec {
   std::string name = "adapter";
@@ -67,8 +81,10 @@ struct JobSpec {
   double warmup_share = 0.05;        // of all steps
   double clip = 1.0;                 // gradient norm; 0 = off
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;  // AdamW; decay for SGD too
+  FullSpec full;                     // kFull
   int64_t epochs = 3;
   int64_t batch = 64;                // rows of one optimizer step
+  bool shuffle = true;               // rows in a new order every epoch; false = as they stand in the file
   uint64_t seed = 1;
 };
 

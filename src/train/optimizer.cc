@@ -34,8 +34,19 @@ struct AdamNumbers {
         epsilon(static_cast<float>(step.epsilon)) {}
 };
 
-void adamw_values(const AdamNumbers& n, const float* __restrict gradient, int64_t count, float* __restrict value, float* __restrict m,
-                  float* __restrict v) {
+// The values of one task, or of one block; none of them overlap.
+struct AdamValues {
+  const float* gradient;
+  float* value;
+  float* m;
+  float* v;
+};
+
+void adamw_values(const AdamNumbers& n, const AdamValues& values, int64_t count) {
+  const float* __restrict gradient = values.gradient;
+  float* __restrict value = values.value;
+  float* __restrict m = values.m;
+  float* __restrict v = values.v;
   for (int64_t i = 0; i < count; ++i) {
     const float g = gradient[i] * n.clip;
     m[i] = n.beta1 * m[i] + n.rest1 * g;
@@ -58,24 +69,26 @@ void sgd_values(const OptimizerStep& step, const float* __restrict gradient, int
   }
 }
 
-struct Moments8 {
+struct Task8 {
+  const float* gradient;
+  float* value;
   std::span<uint8_t> m_codes, v_codes;
   float* m_absmax;
   float* v_absmax;
 };
 
 // Blocks of [begin, end): moments unpacked, one step of AdamW with them as they are, then packed again.
-void adamw_blocks(const AdamNumbers& n, const float* gradient, float* value, const Moments8& moments, int64_t begin, int64_t end) {
+void adamw_blocks(const AdamNumbers& n, const Task8& all, int64_t begin, int64_t end) {
   float m[kStateBlock], v[kStateBlock];
   for (int64_t at = begin; at < end; at += kStateBlock) {
     const auto count = static_cast<size_t>(std::min(kStateBlock, end - at));
-    const auto m_codes = moments.m_codes.subspan(static_cast<size_t>(at), count);
-    const auto v_codes = moments.v_codes.subspan(static_cast<size_t>(at), count);
-    float& m_absmax = moments.m_absmax[at / kStateBlock];
-    float& v_absmax = moments.v_absmax[at / kStateBlock];
+    const auto m_codes = all.m_codes.subspan(static_cast<size_t>(at), count);
+    const auto v_codes = all.v_codes.subspan(static_cast<size_t>(at), count);
+    float& m_absmax = all.m_absmax[at / kStateBlock];
+    float& v_absmax = all.v_absmax[at / kStateBlock];
     dequantise_block(signed_map(), m_codes, m_absmax, m);
     dequantise_block(unsigned_map(), v_codes, v_absmax, v);
-    adamw_values(n, gradient + at, static_cast<int64_t>(count), value + at, m, v);
+    adamw_values(n, {all.gradient + at, all.value + at, m, v}, static_cast<int64_t>(count));
     m_absmax = quantise_block(signed_map(), {m, count}, m_codes.data());
     v_absmax = quantise_block(unsigned_map(), {v, count}, v_codes.data());
   }
@@ -125,17 +138,17 @@ void optimizer_update(ThreadPool& pool, const OptimizerStep& step, std::span<flo
     float* m = state[0].tensor.f32();
     float* v = state[1].tensor.f32();
     for_values(pool, value.size(), [&](int64_t begin, int64_t end) {
-      adamw_values(numbers, gradient.data() + begin, end - begin, value.data() + begin, m + begin, v + begin);
+      adamw_values(numbers, {gradient.data() + begin, value.data() + begin, m + begin, v + begin}, end - begin);
     });
     return;
   }
   CHECK(state.size() == 4 && step.kind == OptimizerKind::kAdamW8bit, "the state belongs to the optimizer");
-  const Moments8 moments{{static_cast<uint8_t*>(state[0].tensor.data()), value.size()},
+  const Task8 all{gradient.data(), value.data(), {static_cast<uint8_t*>(state[0].tensor.data()), value.size()},
                          {static_cast<uint8_t*>(state[2].tensor.data()), value.size()},
                          state[1].tensor.f32(),
                          state[3].tensor.f32()};
   for_values(pool, value.size(),
-             [&](int64_t begin, int64_t end) { adamw_blocks(numbers, gradient.data(), value.data(), moments, begin, end); });
+             [&](int64_t begin, int64_t end) { adamw_blocks(numbers, all, begin, end); });
 }
 
 double sum_of_squares(ThreadPool& pool, std::span<const float> values) {

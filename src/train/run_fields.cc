@@ -36,6 +36,7 @@ Json optimisation_fields(const JobSpec& job) {
           {"weight_decay", job.weight_decay},
           {"epochs", job.epochs},
           {"batch", job.batch},
+          {"shuffle", job.shuffle},
           {"seed", job.seed}};
 }
 
@@ -57,7 +58,11 @@ Json adapter_fields(const JobSpec& job) {
           {"flora_init", static_cast<int>(job.flora_init)},
           {"flora_init_scale", job.flora_init_scale},
           {"vera_d_initial", job.vera_d_initial},
-          {"vera_projection_key", job.vera_projection_key}};
+          {"vera_projection_key", job.vera_projection_key},
+          {"init", full_init_name(job.full.init)},
+          {"random_std", job.full.random_std},
+          {"decay_vectors", job.full.decay_vectors},
+          {"save_dtype", job.full.dtype}};
 }
 
 }  // namespace

@@ -87,9 +87,11 @@ class ScriptedTrainer final : public Trainer {
       Random random(mix_key({job.spec.seed, static_cast<uint64_t>(step)}));
       for (int64_t i = 0; i < p.value.elements(); ++i) {
         const float drawn = static_cast<float>(random.next_double()) - 0.5f;
-        p.m.f32()[i] = 0.9f * p.m.f32()[i] + drawn + 0.1f * p.value.f32()[i];
-        p.v.f32()[i] = 0.99f * p.v.f32()[i] + drawn * drawn;
-        p.value.f32()[i] -= 0.01f * p.m.f32()[i] / (1.0f + p.v.f32()[i]);
+        float& m = p.state.at(0).tensor.f32()[i];
+        float& v = p.state.at(1).tensor.f32()[i];
+        m = 0.9f * m + drawn + 0.1f * p.value.f32()[i];
+        v = 0.99f * v + drawn * drawn;
+        p.value.f32()[i] -= 0.01f * m / (1.0f + v);
       }
     }
   }

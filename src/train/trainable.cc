@@ -110,6 +110,10 @@ Result<std::unique_ptr<TrainableAdapter>> TrainableAdapter::create(const JobSpec
                                                                    const std::string& base_name, SharedTensors* shared) {
   RETURN_IF_ERROR(check_job(spec));
   std::unique_ptr<TrainableAdapter> made(new TrainableAdapter(targets));
+  if (spec.kind == TrainKind::kFull) {
+    RETURN_IF_ERROR(made->create_full(spec, targets, base_name));
+    return made;
+  }
   made->config_ = make_adapter_config(spec, base_name);
   ASSIGN_OR_RETURN(const ConfigValue config, to_config_value(made->config_));
   const ConfigObject* object = config.as<ConfigObject>();
@@ -125,10 +129,25 @@ Result<std::unique_ptr<TrainableAdapter>> TrainableAdapter::create(const JobSpec
   return made;
 }
 
+Status TrainableAdapter::create_full(const JobSpec& spec, const TargetTable& targets, const std::string& base_name) {
+  config_ = {{"kind", "full"}, {"base", base_name}};
+  const AdapterSpec nothing_selected;
+  TrainableBuild build(*this, spec, targets, nothing_selected);
+  RETURN_IF_ERROR(train_full(build));
+  DType stored = DType::kF32;
+  for (const Target& target : targets.targets()) {
+    if (target.kind == TargetKind::kLinear) stored = target.weight->dtype();
+  }
+  base_checkpoint_ = BaseCheckpoint{.base_dir = spec.full.base_dir, .dtype = spec.full.dtype.empty() ? stored : parse_dtype(spec.full.dtype).value()};
+  adapter_->finish();
+  materialize();
+  return ok_status();
+}
+
 LinearGrads TrainableAdapter::gradients(int32_t target) const {
   const auto found = grads_.find(target);
   if (found == grads_.end()) return {};
-  return {.scale = found->second.scale, .low_rank = found->second.low_rank, .bias = found->second.bias};
+  return {.scale = found->second.scale, .low_rank = found->second.low_rank, .bias = found->second.bias, .weight = found->second.weight};
 }
 
 int64_t TrainableAdapter::trained_values() const {
@@ -144,6 +163,7 @@ size_t TrainableAdapter::bytes() const {
     for (const StateTensor& state : p.state) bytes += state.tensor.bytes();
   }
   for (const Tensor& buffer : buffers_) bytes += buffer.bytes();
+  for (const auto& derived : derived_) bytes += derived->bytes();
   for (const Frozen& frozen : frozen_) bytes += frozen.value->bytes();
   return bytes;
 }
@@ -175,6 +195,7 @@ Status TrainableAdapter::write(const Path& dir) const {
     const Shape& shape = f.value->shape();
     add(f.tensor, *f.value, f.transposed ? Shape{shape[1], shape[0]} : shape, f.transposed);
   }
+  if (base_checkpoint_) return write_base_checkpoint(dir, *base_checkpoint_, views);
   return write_peft_dir(dir, config_, views);
 }
 
@@ -182,7 +203,7 @@ Status TrainableAdapter::write(const Path& dir) const {
 
 Master TrainableBuild::add_parameter(int32_t index, const std::string& suffix, const ParameterShape& s) {
   const Shape shape{s.rows, s.cols};
-  Parameter parameter{.tensor = kPrefix + targets_[index].path + suffix, .file_shape = shape, .transposed = s.transposed, .rate = s.rate,
+  Parameter parameter{.tensor = (s.plain_name ? "" : kPrefix) + targets_[index].path + suffix, .file_shape = shape, .transposed = s.transposed, .rate = s.rate,
                       .decays = s.decays};
   if (s.transposed) parameter.file_shape = {s.cols, s.rows};
   if (s.flat) parameter.file_shape = {s.cols};
@@ -212,6 +233,21 @@ void TrainableBuild::add_low_rank(int32_t index, const LowRankTerm& term, const 
 void TrainableBuild::add_bias(int32_t index, const float* bias, float* gradient) {
   terms(index).bias = bias;
   made_.grads_[index].bias = gradient;
+}
+
+void TrainableBuild::add_whole_weight(int32_t index, const kernels::FrozenMatrix* weight, float* gradient) {
+  terms(index).own_weight = weight;
+  made_.grads_[index].weight = gradient;
+}
+
+void TrainableBuild::add_whole_gain(int32_t index, const float* gain, float* gradient) {
+  made_.adapter_->set_norm_gain(index, gain);
+  made_.grads_[index].weight = gradient;
+}
+
+void TrainableBuild::add_whole_table(int32_t index, const float* table, float* gradient) {
+  made_.adapter_->add_embedding().own_table = table;
+  made_.grads_[index].weight = gradient;
 }
 
 void TrainableBuild::add_embedding(int32_t index, const EmbeddingTerms& terms, const LowRankGrads& grads) {

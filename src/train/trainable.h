@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "adapters/vjp.h"
 #include "base/threads.h"
 #include "io/json.h"
+#include "train/base_checkpoint.h"
 #include "train/job.h"
 #include "train/optimizer.h"
 
@@ -39,6 +41,7 @@ class Derived {
   virtual void materialize(ThreadPool* pool) = 0;  // masters to the term; pool null = this thread alone
   virtual void zero_gradients() = 0;               // of the term's numbers
   virtual void gather() = 0;                       // their gradients to those of the masters
+  virtual size_t bytes() const { return 0; }       // of numbers that are its own
 };
 
 class TrainableAdapter {
@@ -64,8 +67,10 @@ class TrainableAdapter {
   // Masters to derived numbers. pool: to share the work with; null = this thread alone. Bits do not depend on it.
   void materialize(ThreadPool* pool = nullptr);
 
-  // The PEFT folder: adapter_config.json and adapter_model.safetensors, written atomically.
+  // The PEFT folder: adapter_config.json and adapter_model.safetensors, written atomically. Of full training: a Hugging Face
+  // checkpoint (base_checkpoint.h).
   Status write(const Path& dir) const;
+  bool full() const { return base_checkpoint_.has_value(); }
   const Json& config() const { return config_; }
 
  private:
@@ -74,6 +79,7 @@ class TrainableAdapter {
     std::vector<ScaleGrads> scale;
     std::vector<LowRankGrads> low_rank;
     float* bias = nullptr;
+    float* weight = nullptr;
   };
   // A tensor of the file that is not trained (VeRA's projections).
   struct Frozen {
@@ -81,10 +87,12 @@ class TrainableAdapter {
     std::shared_ptr<const Tensor> value;
     bool transposed;  // in the file
   };
+  Status create_full(const JobSpec& spec, const TargetTable& targets, const std::string& base_name);
   explicit TrainableAdapter(const TargetTable& targets) : adapter_(std::make_unique<Adapter>(targets.size())) {}
 
   std::unique_ptr<Adapter> adapter_;
   Json config_;
+  std::optional<BaseCheckpoint> base_checkpoint_;  // of full training: what write() writes
   std::vector<Parameter> parameters_;
   std::vector<Frozen> frozen_;
   std::vector<Tensor> buffers_;

@@ -19,6 +19,7 @@ struct ParameterShape {
   bool flat = false;        // the file has [cols]; rows = 1
   double rate = 1.0;
   bool decays = true;
+  bool plain_name = false;  // without PEFT's "base_model.model."
 };
 
 // Where a parameter's numbers are; they stay there.
@@ -33,6 +34,7 @@ class TrainableBuild {
       : made_(made), spec_(spec), targets_(targets), selection_(selection) {}
 
   const JobSpec& spec() const { return spec_; }
+  const TargetTable& targets() const { return targets_; }
   const Target& target(int32_t index) const { return targets_[index]; }
   // r and alpha at this module, patterns applied as PEFT applies them.
   Result<int64_t> rank_at(int32_t index) const { return selection_.rank_at(targets_[index].path, spec_.rank); }
@@ -53,6 +55,10 @@ class TrainableBuild {
   void add_scale(int32_t index, const ScaleTerm& term, const ScaleGrads& grads);
   void add_low_rank(int32_t index, const LowRankTerm& term, const LowRankGrads& grads);
   void add_bias(int32_t index, const float* bias, float* gradient);
+  // Modules saved whole: a weight (the linear terms' own_weight), a norm's gain, the embedding's table.
+  void add_whole_weight(int32_t index, const kernels::FrozenMatrix* weight, float* gradient);
+  void add_whole_gain(int32_t index, const float* gain, float* gradient);
+  void add_whole_table(int32_t index, const float* table, float* gradient);
   // The embedding's term, in place of linear ones.
   void add_embedding(int32_t index, const EmbeddingTerms& terms, const LowRankGrads& grads);
 
@@ -67,6 +73,7 @@ class TrainableBuild {
 Status train_lora(TrainableBuild& build, const std::vector<int32_t>& selected);  // the LoRA family, DoRA too
 Status train_ia3(TrainableBuild& build, const std::vector<int32_t>& selected);
 Status train_flora(TrainableBuild& build, const std::vector<int32_t>& selected);
+Status train_full(TrainableBuild& build);  // every module
 Status train_vera(TrainableBuild& build, const std::vector<int32_t>& selected, SharedTensors* shared);
 
 // U(-bound, bound).

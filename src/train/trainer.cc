@@ -17,7 +17,7 @@ namespace {
 // smaller than one batch). A pure function of (seed, epoch).
 class RowOrder {
  public:
-  RowOrder(size_t rows, int64_t batch, uint64_t seed) : rows_(rows), batch_(std::min<size_t>(batch, rows)), seed_(seed) {}
+  RowOrder(size_t rows, int64_t batch, uint64_t seed, bool shuffled) : rows_(rows), batch_(std::min<size_t>(batch, rows)), seed_(seed), shuffled_(shuffled) {}
   int64_t steps_per_epoch() const { return static_cast<int64_t>(rows_ / batch_); }
   // Indices of step 0, 1, ...
   std::span<const size_t> batch(int64_t step) {
@@ -31,11 +31,13 @@ class RowOrder {
     epoch_ = epoch;
     order_.resize(rows_);
     std::iota(order_.begin(), order_.end(), size_t{0});
+    if (!shuffled_) return;
     Random random(mix_key({seed_, 0x65706f6368ull, static_cast<uint64_t>(epoch)}));
     for (size_t i = rows_; i > 1; --i) std::swap(order_[i - 1], order_[random.next_below(i)]);
   }
   size_t rows_, batch_;
   uint64_t seed_;
+  bool shuffled_;
   int64_t epoch_ = -1;
   std::vector<size_t> order_;
 };
@@ -122,7 +124,7 @@ class SharedTrainer final : public Trainer {
 Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) {
   ASSIGN_OR_RETURN(auto adapter, TrainableAdapter::create(spec, model_->targets(), base_name, &shared_));
   if (data.examples.empty()) return invalid_argument(spec.name + ": the data set is empty");
-  RowOrder order(data.examples.size(), spec.batch, spec.seed);
+  RowOrder order(data.examples.size(), spec.batch, spec.seed, spec.shuffle);
   const int64_t steps = order.steps_per_epoch() * spec.epochs;
   Schedule schedule{.kind = spec.schedule, .steps = steps,
                     .warmup_steps = static_cast<int64_t>(std::ceil(spec.warmup_share * static_cast<double>(steps))),
