@@ -33,6 +33,25 @@ void add_low_rank(const EmbeddingTerms& terms, int32_t token, std::span<float> l
   }
 }
 
+// Of y += scale * B (A[:, token]): da_t[token] += scale * B^T dy, db_t += scale * A[:, token] dy^T.
+void add_low_rank_gradients(const EmbeddingTerms& terms, const LowRankGrads& grads, int32_t token, std::span<const float> dy) {
+  constexpr size_t kLanes = 8;  // partial sums of a product, in a fixed order
+  const float* a = terms.a_t + int64_t{token} * terms.rank;
+  for (int32_t r = 0; r < terms.rank; ++r) {
+    const float* b = terms.b_t + static_cast<size_t>(r) * dy.size();
+    float* db = grads.b_t + static_cast<size_t>(r) * dy.size();
+    const float factor = terms.scale * a[r];
+    float sums[kLanes] = {};
+    for (size_t i = 0; i < dy.size(); ++i) {
+      db[i] += factor * dy[i];
+      sums[i % kLanes] += b[i] * dy[i];
+    }
+    float sum = 0.0f;
+    for (const float lane : sums) sum += lane;
+    grads.a[int64_t{token} * terms.rank + r] += terms.scale * sum;
+  }
+}
+
 void apply_row(const EmbeddingTerms& terms, int32_t token, std::span<float> y) {
   const int64_t dim = static_cast<int64_t>(y.size());
   if (terms.own_table != nullptr) std::copy_n(terms.own_table + token * dim, dim, y.begin());
@@ -73,8 +92,13 @@ void embedding_backward(const Backward& backward, int32_t target, ConstMatrixF d
   const auto grads = backward.gradients[target];
   const Target& base = step.targets[target];
   for (size_t s = 0; s < grads.size(); ++s) {
-    if (grads[s].weight == nullptr) continue;
     const Segment& segment = step.rows.segments[s];
+    if (!grads[s].low_rank.empty()) {
+      for (int32_t i = segment.row_begin; i < segment.row_begin + segment.row_count; ++i) {
+        add_low_rank_gradients(*segment.adapter->embedding(), grads[s].low_rank[0], step.rows.tokens[i], {dy.row(i), static_cast<size_t>(dy.cols)});
+      }
+    }
+    if (grads[s].weight == nullptr) continue;
     kernels::embedding_vjp(step.context, step.rows.tokens.subspan(segment.row_begin, segment.row_count),
                            dy.middle_rows(segment.row_begin, segment.row_count), {grads[s].weight, base.in, base.out});
   }

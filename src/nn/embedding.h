@@ -11,7 +11,8 @@ namespace umbel {
 // arena. REQUIRES every token in [0, vocab).
 void embedding_forward(const Step& step, int32_t target, MatrixF y);
 
-// The mirror: the gradient of an adapter's own table += dy at its tokens, in ascending rows. Nothing flows on from here.
+// The mirror, in ascending rows: the gradients of an adapter's own table, or of its low-rank term (low_rank[0]: a is [vocab, rank],
+// b_t [rank, dim]), += what dy says at its tokens. Nothing flows on from here.
 void embedding_backward(const Backward& backward, int32_t target, ConstMatrixF dy);
 
 }  // namespace umbel

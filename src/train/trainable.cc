@@ -94,17 +94,22 @@ void spell_out_layers(const TrainableBuild& build, const std::vector<int32_t>& s
   config["feedforward_modules"] = feedforward;
 }
 
-// A file's tensor from ours, [rows, cols] to [cols, rows].
-Tensor turned(const Tensor& tensor, const Shape& file_shape) {
+// [rows, cols] to [cols, rows], which is what `shape` says.
+Tensor turned(const Tensor& tensor, const Shape& shape) {
   const int64_t rows = tensor.shape()[0], cols = tensor.shape()[1];
-  Tensor file(DType::kF32, file_shape);
+  Tensor other(DType::kF32, shape);
   for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t col = 0; col < cols; ++col) file.f32()[col * rows + row] = tensor.f32()[row * cols + col];
+    for (int64_t col = 0; col < cols; ++col) other.f32()[col * rows + row] = tensor.f32()[row * cols + col];
   }
-  return file;
+  return other;
 }
 
 }  // namespace
+
+Shape TrainableAdapter::file_shape(const Frozen& frozen) {
+  const Shape& shape = frozen.value->shape();
+  return frozen.transposed ? Shape{shape[1], shape[0]} : shape;
+}
 
 Result<std::unique_ptr<TrainableAdapter>> TrainableAdapter::create(const JobSpec& spec, const TargetTable& targets,
                                                                    const std::string& base_name, SharedTensors* shared) {
@@ -181,6 +186,53 @@ void TrainableAdapter::materialize(ThreadPool* pool) {
   for (const auto& derived : derived_) derived->materialize(pool);
 }
 
+Status TrainableAdapter::check_start(const std::map<std::string, TensorView>& tensors) const {
+  std::map<std::string, Shape> wanted;
+  for (const Parameter& p : parameters_) wanted[p.tensor] = p.file_shape;
+  for (const Frozen& f : frozen_) wanted[f.tensor] = file_shape(f);
+  for (const auto& [name, shape] : wanted) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) return invalid_argument("the adapter to start from has no tensor " + name);
+    if (found->second.shape != shape) {
+      return invalid_argument("the adapter to start from: " + name + " has shape " + shape_string(found->second.shape) + ", expected " +
+                              shape_string(shape));
+    }
+  }
+  for (const auto& [name, view] : tensors) {
+    if (!wanted.contains(name)) return invalid_argument("the adapter to start from has a tensor " + name + " that this job does not train");
+  }
+  return ok_status();
+}
+
+// Terms that read the old numbers read the new ones.
+void TrainableAdapter::replace_frozen(Frozen& frozen, Tensor value) {
+  auto fresh = std::make_shared<const Tensor>(std::move(value));
+  for (const auto& [index, grads] : grads_) {
+    if (adapter_->linear(index) == nullptr) continue;
+    for (LowRankTerm& term : adapter_->edit_linear(index).low_rank) {
+      for (const void** side : {&term.a, &term.b_t}) {
+        if (*side == frozen.value->data()) *side = fresh->data();
+      }
+    }
+  }
+  frozen.value = std::move(fresh);
+}
+
+Status TrainableAdapter::start_from(const std::map<std::string, TensorView>& tensors) {
+  RETURN_IF_ERROR(check_start(tensors));
+  for (Parameter& p : parameters_) {
+    Tensor values = Tensor::widened(tensors.at(p.tensor));
+    if (p.transposed) values = turned(values, p.value.shape());
+    std::copy_n(values.f32(), values.elements(), p.value.f32());
+  }
+  for (Frozen& f : frozen_) {
+    Tensor values = Tensor::widened(tensors.at(f.tensor));
+    replace_frozen(f, f.transposed ? turned(values, f.value->shape()) : std::move(values));
+  }
+  materialize();
+  return ok_status();
+}
+
 Status TrainableAdapter::write(const Path& dir) const {
   std::map<std::string, TensorView> views;
   std::vector<Tensor> files;
@@ -191,10 +243,7 @@ Status TrainableAdapter::write(const Path& dir) const {
     views[name].shape = file_shape;
   };
   for (const Parameter& p : parameters_) add(p.tensor, p.value, p.file_shape, p.transposed);
-  for (const Frozen& f : frozen_) {
-    const Shape& shape = f.value->shape();
-    add(f.tensor, *f.value, f.transposed ? Shape{shape[1], shape[0]} : shape, f.transposed);
-  }
+  for (const Frozen& f : frozen_) add(f.tensor, *f.value, file_shape(f), f.transposed);
   if (base_checkpoint_) return write_base_checkpoint(dir, *base_checkpoint_, views);
   return write_peft_dir(dir, config_, views);
 }

@@ -67,6 +67,9 @@ class TrainableAdapter {
   // Masters to derived numbers. pool: to share the work with; null = this thread alone. Bits do not depend on it.
   void materialize(ThreadPool* pool = nullptr);
 
+  // Takes masters (and frozen projections) from the tensors of an adapter of the same kind, size and targets, by the names of its
+  // file. kInvalidArgument names a tensor that is missing, of another shape, or of no use here; nothing is changed then.
+  Status start_from(const std::map<std::string, TensorView>& tensors);
   // The PEFT folder: adapter_config.json and adapter_model.safetensors, written atomically. Of full training: a Hugging Face
   // checkpoint (base_checkpoint.h).
   Status write(const Path& dir) const;
@@ -88,6 +91,9 @@ class TrainableAdapter {
     bool transposed;  // in the file
   };
   Status create_full(const JobSpec& spec, const TargetTable& targets, const std::string& base_name);
+  static Shape file_shape(const Frozen& frozen);
+  Status check_start(const std::map<std::string, TensorView>& tensors) const;
+  void replace_frozen(Frozen& frozen, Tensor value);
   explicit TrainableAdapter(const TargetTable& targets) : adapter_(std::make_unique<Adapter>(targets.size())) {}
 
   std::unique_ptr<Adapter> adapter_;
