@@ -91,6 +91,18 @@ TEST(Trainable, WhatMatchesNothingOrCannotBeTrainedIsNamed) {
   expect_refused({.kind = TrainKind::kQlora}, Code::kFailedPrecondition, "quantised");
 }
 
+TEST(Trainable, QloraGoesOverAQuantisedBase) {
+  Random random(2);
+  const Tensor weight = random_tensor(random, {24, 64});
+  const auto packed = kernels::FrozenMatrix::quantise(weight.view(), kernels::Quantisation::kNf4).value();
+  TargetTable targets;
+  targets.add({.path = "model.layers.0.self_attn.q_proj", .in = 64, .out = 24, .weight = &packed});
+  const auto made = TrainableAdapter::create({.kind = TrainKind::kQlora, .rank = 2, .targets = {"q_proj"}}, targets, "small");
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  EXPECT_EQ((*made)->config()["peft_type"], "LORA");
+  EXPECT_EQ((*made)->parameters().size(), 2u);
+}
+
 // What the adapter makes of random rows at every module, against the base alone.
 double distance_from_base(const JobSpec& spec, const testing::BaseOptions& options = {}) {
   const SmallBase base(options);
