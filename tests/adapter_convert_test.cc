@@ -205,6 +205,43 @@ TEST(AdapterVerbs, ConvertExportAndDiffOfSeedlingsAdapters) {
   EXPECT_EQ(file.texts.at("general.architecture"), "llama");
 }
 
+TEST(AdapterVerbs, TypesAreConvertedAndTheFirstNameIsKeptUntilTheLastMoment) {
+  TestFolder test;
+  const std::string out = (test / "half").string();
+  const std::string line = "adapter convert " + adapters() + "banking77-lora-r8 --dtype bf16 --json --out " + out;
+  const auto first = run_program(line);
+  ASSERT_EQ(first.status, 0) << first.error;
+  EXPECT_EQ(Json::parse(first.out)["to"], "lora");
+  const PeftDir half = PeftDir::read(out).value();
+  for (const auto& [name, view] : half.source().tensors) EXPECT_EQ(view.dtype, DType::kBF16) << name;
+  EXPECT_EQ(run_program(line).status, 2);  // there already
+  EXPECT_EQ(run_program(line + " --force").status, 0);
+  const Json diff = Json::parse(run_program("adapter diff " + adapters() + "banking77-lora-r8 " + out + " --json").out);
+  EXPECT_TRUE(diff["config"].empty());
+  for (const Json& module : diff["modules"]) {
+    EXPECT_GT(module["relative"].get<double>(), 0);
+    EXPECT_LT(module["relative"].get<double>(), 0.01);
+    EXPECT_GT(module["cosine"].get<double>(), 0.9999);
+  }
+  EXPECT_EQ(test.entries(), 1);
+}
+
+TEST(AdapterVerbs, KindsThatHaveNothingInCommonAreComparedOnTheBase) {
+  const std::string pair = adapters() + "banking77-lora-r8 " + adapters() + "clinc150-ia3";
+  const Json apart = Json::parse(run_program("adapter diff " + pair + " --json").out);
+  EXPECT_TRUE(apart["modules"].empty());
+  EXPECT_THAT(apart["measure"].get<std::string>(), HasSubstr("--base"));
+  const Json on_base = Json::parse(run_program("adapter diff " + pair + " --base seedling --json").out);
+  std::map<std::string, int> in;
+  for (const Json& module : on_base["modules"]) ++in[module["in"].get<std::string>()];
+  EXPECT_EQ(in["both"], 12);    // v
+  EXPECT_EQ(in["first"], 12);   // q
+  EXPECT_EQ(in["second"], 24);  // k, down
+  const auto text = run_program("adapter diff " + pair + " --base seedling");
+  EXPECT_THAT(text.out, HasSubstr("peft_type"));
+  EXPECT_THAT(text.out, HasSubstr("model.layers.11.self_attn.v_proj"));
+}
+
 TEST(AdapterVerbs, BadInputIsOneClearLineAndLeavesNothing) {
   TestFolder test;
   const std::string out = " --out " + (test / "new").string();

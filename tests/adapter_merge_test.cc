@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "adapters/merge.h"
 #include "adapters/registry.h"
 #include "io/safetensors.h"
 #include "io/test_folder.h"
@@ -63,6 +64,63 @@ std::vector<Json> adapter_cases() {
 INSTANTIATE_TEST_SUITE_P(Cases, MergedCheckpointTest, ::testing::ValuesIn(adapter_cases()),
                          [](const auto& info) { return info.param["name"].template get<std::string>(); });
 
+TEST(MergedCheckpoint, ATiedBaseIsUntiedOnlyWhereEmbeddingAndHeadDiffer) {
+  const kernels::Choice choice = testing::test_choice();
+  for (const auto& [name, untied] : std::map<std::string, bool>{
+           {"tied_head", true}, {"tied_embed", true}, {"tied_tokens", false}, {"tied_both_ensure_rs", false}}) {
+    const auto found = std::find_if(golden()["cases"].begin(), golden()["cases"].end(),
+                                    [&, wanted = name](const Json& item) { return item["name"] == wanted; });
+    ASSERT_NE(found, golden()["cases"].end()) << name;
+    const Path base = folder() / (*found)["base"].get<std::string>();
+    const auto model = load_model(base, {.dtype = "f32", .choice = choice}).value();
+    const PeftDir dir = PeftDir::read(folder() / name).value();
+    const auto adapter = build_adapter(dir.source(), model->targets(), {}).value();
+    TestFolder out;
+    const auto report =
+        write_merged_checkpoint(base, model->targets(), *adapter, {.dtype = DType::kF32}, out.path());
+    ASSERT_TRUE(report.ok()) << report.status().to_string();
+    const Json config = read_json(out / "config.json").value();
+    const Safetensors written = Safetensors::open(out / "model.safetensors").value();
+    EXPECT_EQ(config["tie_word_embeddings"], !report->untied) << name;
+    EXPECT_EQ(written.find("lm_head.weight") != nullptr, report->untied) << name;
+    EXPECT_EQ(static_cast<int64_t>(written.tensors().size()), report->tensors) << name;
+    if (name == "tied_head" || name == "tied_embed") {
+      EXPECT_EQ(report->untied, untied) << name;
+    }
+    EXPECT_EQ(config["dtype"], "float32");
+  }
+}
+
+// A tensor that the adapter leaves alone is the base's, bit for bit; a changed one is the exact weight rounded once.
+TEST(MergedCheckpoint, UntouchedTensorsAreTheBasesAndChangedOnesAreRoundedOnce) {
+  const kernels::Choice choice = testing::test_choice();
+  const Path base = folder() / "base_untied";
+  const auto model = load_model(base, {.dtype = "bf16", .choice = choice}).value();
+  const PeftDir dir = PeftDir::read(folder() / "lora").value();
+  const auto adapter = build_adapter(dir.source(), model->targets(), {}).value();
+  TestFolder out;
+  ASSERT_TRUE(write_merged_checkpoint(base, model->targets(), *adapter, {.dtype = DType::kBF16}, out.path()).ok());
+  const Safetensors before = Safetensors::open_model(base).value(), after = Safetensors::open_model(out.path()).value();
+  int changed = 0;
+  for (const auto& [name, view] : before.tensors()) {
+    const TensorView* now = after.find(name);
+    ASSERT_NE(now, nullptr) << name;
+    ASSERT_EQ(now->dtype, DType::kBF16);
+    const std::string path = name.substr(0, name.rfind('.'));
+    const int32_t index = model->targets().find(path);
+    const LinearTerms* terms = index < 0 || !name.ends_with(".weight") ? nullptr : adapter->linear(index);
+    if (terms == nullptr) {
+      EXPECT_EQ(std::memcmp(now->data, view.data, view.bytes()), 0) << name;
+      continue;
+    }
+    ++changed;
+    const MergedLinear exact = merge_linear(model->targets()[index], terms);
+    const Tensor rounded = Tensor::converted(exact.weight.view(), DType::kBF16);
+    EXPECT_EQ(std::memcmp(now->data, rounded.data(), rounded.bytes()), 0) << name;
+  }
+  EXPECT_EQ(changed, 4);  // q and v of two layers
+}
+
 // ---- the verb --------------------------------------------------------------------------------------------------------
 
 using testing::project_dir;
@@ -101,6 +159,40 @@ TEST(AdapterMergeVerb, NarrowTypesAreReportedAsDrift) {
   EXPECT_GT(errors["int8"], errors["auto"]);
   EXPECT_GT(errors["nf4"], 3 * errors["int8"]);
   EXPECT_LT(errors["nf4"], 0.2);
+}
+
+TEST(AdapterMergeVerb, TheNewFolderIsComplete) {
+  TestFolder test;
+  const Path out = test / "m";
+  const std::string line = "adapter merge --base seedling --no-drift --adapter " + adapters() + "/clinc150-ia3 --out " + out.string();
+  ASSERT_EQ(run_program(line).status, 0);
+  for (const char* name : {"config.json", "tokenizer.json", "model.safetensors", "README.md"}) {
+    EXPECT_TRUE(std::filesystem::exists(out / name)) << name;
+  }
+  const Path base = project_dir() / "assets/seedling";
+  EXPECT_EQ(read_file(out / "tokenizer.json").value(), read_file(base / "tokenizer.json").value());
+  EXPECT_THAT(read_file(out / "README.md").value(), HasSubstr("clinc150-ia3"));
+  EXPECT_FALSE(std::filesystem::exists(out / "adapter_config.json"));
+  EXPECT_EQ(read_json(out / "config.json").value()["dtype"], "bfloat16");  // as the base's
+}
+
+TEST(AdapterMergeVerb, RowsOfDataDecideWhatIsCompared) {
+  TestFolder test;
+  std::ofstream(test / "rows.jsonl") << "{\"prompt\": \"one two three\", \"completion\": \" four\"}\n\n{\"prompt\": \"five\"}\n";
+  const std::string line = "adapter merge --base seedling --json --adapter " + adapters() + "/banking77-lora-r8 --data " +
+                           (test / "rows.jsonl").string() + " --out ";
+  const auto run = run_program(line + (test / "m").string());
+  ASSERT_EQ(run.status, 0) << run.error;
+  const Json logits = Json::parse(run.out)["drift"]["logits"];
+  EXPECT_GT(logits["rows"].get<int>(), 4);
+  EXPECT_LT(logits["rows"].get<int>(), 40);
+  EXPECT_GT(logits["mean"].get<double>(), 0);  // bf16 rounds
+  EXPECT_LT(logits["kl"].get<double>(), 0.05);
+  std::ofstream(test / "rows.jsonl") << "{\"text\": 1}\n";
+  const auto broken = run_program(line + (test / "n").string());
+  EXPECT_EQ(broken.status, 2);
+  EXPECT_THAT(broken.error, HasSubstr("rows.jsonl:1"));
+  EXPECT_FALSE(std::filesystem::exists(test / "n"));
 }
 
 TEST(AdapterMergeVerb, TwoAdaptersBecomeOneThatIsServed) {
