@@ -118,10 +118,10 @@ Status make_adapter_folder(const Path& out, const std::string& what) {
   }
   std::filesystem::create_directories(out, error);
   if (error) return failed((what + ": cannot make the folder").c_str(), out, error);
-  const Path probe = out / ".umbel-probe";
-  const Status written = write_file_atomic(probe, "");
-  if (!written.ok()) return written.with_context(what + ": the folder cannot be written");
-  std::filesystem::remove(probe, error);
+  // A folder, not a file: what a process killed right here leaves behind is taken away by write_adapter_folder().
+  std::filesystem::create_directories(out / kIncomingName, error);
+  if (error) return failed((what + ": cannot write in").c_str(), out, error);
+  std::filesystem::remove(out / kIncomingName, error);
   return ok_status();
 }
 

@@ -22,12 +22,6 @@ std::string number(double value) {
   return buffer;
 }
 
-int64_t tokens_of(const Dataset& data) {
-  int64_t tokens = 0;
-  for (const Example& example : data.examples) tokens += static_cast<int64_t>(example.tokens.size()) - 1;
-  return tokens;
-}
-
 // Looks that a job still comes to.
 int64_t looks_left(const JobPlan& plan, const JobState& state) {
   const int64_t every = plan.life.eval_every > 0 ? plan.life.eval_every : std::max<int64_t>(1, state.steps / plan.job.epochs);
@@ -69,7 +63,7 @@ WorkLeft RunLoop::work_left() const {
     const JobState& state = trainer_.state(i);
     if (!state.running() || job.steps_seen == 0) continue;
     left.train_tokens += static_cast<double>(job.tokens_seen) / static_cast<double>(job.steps_seen) * static_cast<double>(state.steps - state.step);
-    if (job.held_out) left.eval_tokens += static_cast<double>(tokens_of(*job.held_out) * looks_left(job.plan, state));
+    if (job.held_out) left.eval_tokens += static_cast<double>(job.held_out_tokens * looks_left(job.plan, state));
   }
   return left;
 }
@@ -84,7 +78,7 @@ Result<TimeEstimate> RunLoop::probe() {
     if (!jobs_[i].held_out) continue;
     const TimePoint before = now();
     (void)trainer_.evaluate(i, *jobs_[i].held_out);
-    pace_.add_eval(tokens_of(*jobs_[i].held_out), to_seconds(now() - before));
+    pace_.add_eval(jobs_[i].held_out_tokens, to_seconds(now() - before));
   }
   for (int64_t step = 0; step < kProbeSteps; ++step) {
     const TimePoint before = now();
@@ -141,6 +135,7 @@ Result<bool> RunLoop::round() {
     ++jobs_[report.index].steps_seen;
   }
   pace_.add_step(tokens, to_seconds(now() - before));
+  left_seconds_ = pace_.steps() >= kProbeSteps ? pace_.left_seconds(work_left()) : 0;
   for (const StepReport& report : reports) RETURN_IF_ERROR(after_step(report));
   halve();
   RETURN_IF_ERROR(close_jobs());
@@ -162,8 +157,7 @@ Status RunLoop::after_step(const StepReport& report) {
   job.loss_sum += report.loss;
   ++job.loss_count;
   log_->step(report, seconds());
-  const double left = pace_.steps() >= kProbeSteps ? pace_.left_seconds(work_left()) : 0;
-  observer_->on_step(report, {.seconds = seconds(), .tokens_per_second = pace_.tokens_per_second(), .left_seconds = left});
+  observer_->on_step(report, {.seconds = seconds(), .tokens_per_second = pace_.tokens_per_second(), .left_seconds = left_seconds_});
   Status verdict = state.status;
   if (verdict.ok()) verdict = job.detector.on_step(report);
   if (!verdict.ok()) {
@@ -192,7 +186,7 @@ Status RunLoop::look(size_t index, int64_t step) {
   const TimePoint before = now();
   EvalEvent event{.job = job.plan.job.name, .step = step, .rows = static_cast<int64_t>(job.held_out->examples.size()),
                   .report = trainer_.evaluate(index, *job.held_out), .best = false, .base_loss = 0};
-  pace_.add_eval(tokens_of(*job.held_out), to_seconds(now() - before));
+  pace_.add_eval(job.held_out_tokens, to_seconds(now() - before));
   event.base_loss = step == 0 ? event.report.loss : job.base_look->report.loss;
   event.best = step > 0 && std::isfinite(event.report.loss) && (job.best_step < 0 || event.report.loss < job.best_loss);
   if (event.best) {

@@ -74,7 +74,7 @@ Json RunLoop::state_json() const {
   Json jobs = Json::array();
   for (size_t i = 0; i < jobs_.size(); ++i) {
     Json job = job_to_json(jobs_[i], trainer_.state(i));
-    job["identity"] = job_identity(jobs_[i]);
+    job["identity"] = jobs_[i].identity;
     jobs.push_back(std::move(job));
   }
   const bool finished = std::all_of(jobs_.begin(), jobs_.end(), [](const RunJob& job) { return job.closed; });

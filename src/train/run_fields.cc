@@ -76,7 +76,7 @@ Json job_fields(const JobPlan& plan) {
                  {"keep_best", plan.life.keep_best},
                  {"spike", plan.life.spike},
                  {"worse_than_base_fails", plan.life.worse_than_base_fails},
-                 {"max_length", plan.dataset.length_max},
+                 {"length_max", plan.dataset.length_max},
                  {"format", static_cast<int>(plan.dataset.format)},
                  {"sweep", plan.sweep}});
   return fields;

@@ -11,8 +11,11 @@
 namespace umbel {
 
 // Every field of the job's spec, life and data options that its adapter depends on, under the names that errors use. A field
-// added to JobSpec must be added here: a resume with another value of it would be accepted otherwise (run_fields_test.cc counts).
+// added to JobSpec must be added here: a resume with another value of it would be accepted otherwise (run_state_test.cc watches).
 Json job_fields(const JobPlan& plan);
+
+// sizeof(JobSpec) when job_fields() was last made complete (64-bit libstdc++).
+inline constexpr size_t kJobSpecBytes = 544;
 
 // 16 hex digits over all tokens and what of them is trained: equal for equal data, wherever the file lies.
 std::string dataset_fingerprint(const Dataset& data);

@@ -83,6 +83,7 @@ class RunLoop final : public TrainRun {
   std::unique_ptr<RunLog> log_;
   Checkpoints checkpoints_;
   Pace pace_;
+  double left_seconds_ = 0;
   TimePoint begin_{};
   double ended_seconds_ = -1;  // of the whole, once it is over
   TimeEstimate expected_;

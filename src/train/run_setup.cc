@@ -55,37 +55,6 @@ Status check_spec(const RunSpec& spec) {
   return problems.status();
 }
 
-// Files are read once, whatever number of jobs use them the same way.
-class DataShelf {
- public:
-  explicit DataShelf(const RunServices& services) : services_(services) {}
-
-  Result<std::shared_ptr<const Dataset>> load(const std::string& file, DatasetOptions options) {
-    options.eos = services_.eos;
-    options.length_max = std::min(options.length_max, services_.model->config().max_position_embeddings);
-    for (const auto& known : known_) {
-      if (known.file == file && known.options == options) return known.rows;
-    }
-    ASSIGN_OR_RETURN(Dataset rows, load_dataset(file, *services_.tokenizer, services_.chat_template.get(), options));
-    known_.push_back({file, options, std::make_shared<const Dataset>(std::move(rows))});
-    return known_.back().rows;
-  }
-  std::vector<LoadedData> loaded() const {
-    std::vector<LoadedData> all;
-    for (const auto& known : known_) all.push_back({known.file, known.rows});
-    return all;
-  }
-
- private:
-  struct Known {
-    std::string file;
-    DatasetOptions options;
-    std::shared_ptr<const Dataset> rows;
-  };
-  const RunServices& services_;
-  std::vector<Known> known_;
-};
-
 Dataset part_of(const Dataset& data, size_t begin, size_t end) {
   Dataset part;
   part.examples.assign(data.examples.begin() + static_cast<int64_t>(begin), data.examples.begin() + static_cast<int64_t>(end));
@@ -93,22 +62,70 @@ Dataset part_of(const Dataset& data, size_t begin, size_t end) {
   return part;
 }
 
-Status load_rows(RunJob& job, DataShelf& shelf) {
-  const JobPlan& plan = job.plan;
-  ASSIGN_OR_RETURN(const auto rows, shelf.load(plan.data, plan.dataset));
-  job.data = rows;
-  job.skipped_rows = static_cast<int64_t>(rows->skipped.size());
-  if (!plan.eval_data.empty()) {
-    ASSIGN_OR_RETURN(job.held_out, shelf.load(plan.eval_data, plan.dataset));
-  } else if (plan.eval_rows > 0) {
-    const size_t count = rows->examples.size(), held = static_cast<size_t>(plan.eval_rows);
-    if (held >= count) {
-      return invalid_argument("eval_rows " + std::to_string(held) + " leaves nothing to train on: " + plan.data + " has " +
+// Files are read once, whatever number of jobs use them the same way.
+class DataShelf {
+ public:
+  explicit DataShelf(const RunServices& services) : services_(services) {}
+
+  struct Rows {
+    std::shared_ptr<const Dataset> all;       // as loaded
+    std::shared_ptr<const Dataset> train;
+    std::shared_ptr<const Dataset> held_out;  // the last ones, where some are held out
+  };
+  Result<Rows> load(const std::string& file, DatasetOptions options, int64_t held_out) {
+    options.eos = services_.eos;
+    options.length_max = std::min(options.length_max, services_.model->config().max_position_embeddings);
+    for (const Known& known : known_) {
+      if (known.file == file && known.options == options && known.held_out == held_out) return known.rows;
+    }
+    ASSIGN_OR_RETURN(Dataset data, load_dataset(file, *services_.tokenizer, services_.chat_template.get(), options));
+    Rows rows;
+    rows.all = rows.train = std::make_shared<const Dataset>(std::move(data));
+    if (held_out > 0) RETURN_IF_ERROR(split(rows, file, static_cast<size_t>(held_out)));
+    known_.push_back({file, options, held_out, rows});
+    return rows;
+  }
+  std::vector<LoadedData> loaded() const {
+    std::vector<LoadedData> all;
+    for (const auto& known : known_) all.push_back({known.file, known.rows.all});
+    return all;
+  }
+
+ private:
+  struct Known {
+    std::string file;
+    DatasetOptions options;
+    int64_t held_out;
+    Rows rows;
+  };
+  static Status split(Rows& rows, const std::string& file, size_t held_out) {
+    const size_t count = rows.all->examples.size();
+    if (held_out >= count) {
+      return invalid_argument("eval_rows " + std::to_string(held_out) + " leaves nothing to train on: " + file + " has " +
                               std::to_string(count) + " rows that can be used");
     }
-    job.data = std::make_shared<const Dataset>(part_of(*rows, 0, count - held));
-    job.held_out = std::make_shared<const Dataset>(part_of(*rows, count - held, count));
+    rows.train = std::make_shared<const Dataset>(part_of(*rows.all, 0, count - held_out));
+    rows.held_out = std::make_shared<const Dataset>(part_of(*rows.all, count - held_out, count));
+    return ok_status();
   }
+  const RunServices& services_;
+  std::vector<Known> known_;
+};
+
+Status load_rows(RunJob& job, DataShelf& shelf) {
+  const JobPlan& plan = job.plan;
+  ASSIGN_OR_RETURN(const DataShelf::Rows rows, shelf.load(plan.data, plan.dataset, plan.eval_rows));
+  job.data = rows.train;
+  job.held_out = rows.held_out;
+  job.skipped_rows = static_cast<int64_t>(rows.all->skipped.size());
+  if (!plan.eval_data.empty()) {
+    ASSIGN_OR_RETURN(const DataShelf::Rows looked_at, shelf.load(plan.eval_data, plan.dataset, 0));
+    job.held_out = looked_at.all;
+  }
+  if (job.held_out) {
+    for (const Example& example : job.held_out->examples) job.held_out_tokens += static_cast<int64_t>(example.tokens.size()) - 1;
+  }
+  job.identity = job_identity(job);
   return ok_status();
 }
 
@@ -129,7 +146,7 @@ Status same_jobs(const Json& state, const std::vector<RunJob>& jobs) {
     if (before != Json(name).dump()) {
       return failed_precondition("jobs: the checkpoint has " + before + " where \"" + name + "\" stands now; put them back in order");
     }
-    RETURN_IF_ERROR(same_fields(name, recorded[i]["identity"], job_identity(jobs[i])));
+    RETURN_IF_ERROR(same_fields(name, recorded[i]["identity"], jobs[i].identity));
   }
   return ok_status();
 }

@@ -102,6 +102,7 @@ Result<JobState> restore_job(RunJob& job, const Json& json) {
   if (!json.is_object() || !json.contains("detector")) return data_loss("field \"detector\" is missing");
   ASSIGN_OR_RETURN(state.step, json_field<int64_t>(json, "step"));
   ASSIGN_OR_RETURN(state.steps, json_field<int64_t>(json, "steps"));
+  if (state.step < 0 || state.step > state.steps) return data_loss("field \"step\" is not in 0 .. steps");
   ASSIGN_OR_RETURN(state.last_loss, number_of(json, "last_loss"));
   ASSIGN_OR_RETURN(job.ended, json_field<bool>(json, "ended"));
   ASSIGN_OR_RETURN(job.closed, json_field<bool>(json, "closed"));

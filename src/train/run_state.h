@@ -27,6 +27,8 @@ struct RunJob {
   std::shared_ptr<const Dataset> data;
   std::shared_ptr<const Dataset> held_out;  // null: no evaluation
   int64_t skipped_rows = 0;
+  int64_t held_out_tokens = 0;    // rows that one look computes
+  Json identity;                  // job_identity()
   FailureDetector detector;
   JobOutcome outcome;
 
@@ -50,7 +52,7 @@ struct RunJob {
   double mean_loss() const { return loss_count > 0 ? loss_sum / static_cast<double>(loss_count) : outcome.last_loss; }
 };
 
-// What its result depends on (run_fields.h), to be compared on resume.
+// What its result depends on (run_fields.h), to be compared on resume. Reads all its data: asked once.
 Json job_identity(const RunJob& job);
 
 Json job_to_json(const RunJob& job, const JobState& state);
