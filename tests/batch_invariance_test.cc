@@ -23,7 +23,7 @@ constexpr int kRanks[] = {1, 2, 3, 4, 7, 8, 16, 33, 64, 100};
 constexpr size_t kRequests = 64;
 
 ModelConfig small_config() {
-  const std::string text = R"({"model_type": "qwen2", "vocab_size": 96, "hidden_size": 64, "intermediate_size": 88,
+  const std::string text = R"({"model_type": "qwen2", "vocab_size": 96, "hidden_size": 64, "intermediate_size": 128,
       "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
       "tie_word_embeddings": false})";
   return parse_model_config(parse_json(text, "test").value()).value();
@@ -45,7 +45,7 @@ class AdapterMaker {
     SmallFile file(config(kind, rank), static_cast<uint64_t>(kind) * 1000 + static_cast<uint64_t>(rank));
     if (kind == Kind::kVera) {
       Random shared(7);
-      file.add_raw("base_model.vera_A", testing::random_tensor(shared, {rank, 88}, 0.2f));
+      file.add_raw("base_model.vera_A", testing::random_tensor(shared, {rank, 128}, 0.2f));
       file.add_raw("base_model.vera_B", testing::random_tensor(shared, {64, rank}, 0.2f));
     }
     for (int layer = 0; layer < 2; ++layer) {
@@ -164,11 +164,15 @@ void PrintTo(const ArithmeticCase& one, std::ostream* out) {
 
 std::vector<ArithmeticCase> arithmetic_cases() {
   std::vector<ArithmeticCase> cases;
-  for (const std::string dtype : {"f32", "bf16", "f16"}) {
+  for (const std::string dtype : {"f32", "bf16", "f16", "int8", "nf4", "nf4-dq"}) {
     for (kernels::Isa isa : kernels::available_isas()) {
+      // Quantised weights run through the f32 tiles of every ISA, once the same way: the widest and the plainest stand
+      // for all.
+      const bool quantised = dtype.starts_with("int") || dtype.starts_with("nf4");
+      if (quantised && isa != kernels::Isa::kGeneric && isa != kernels::available_isas().back()) continue;
       for (kernels::Arithmetic arithmetic : kernels::available_arithmetics(isa)) {
         // f32 weights have one arithmetic only.
-        if (dtype == "f32" && arithmetic != kernels::Arithmetic::kF32Fma) continue;
+        if ((quantised || dtype == "f32") && arithmetic != kernels::Arithmetic::kF32Fma) continue;
         cases.push_back({dtype, {.isa = isa, .arithmetic = arithmetic, .reason = "test"}});
       }
     }

@@ -145,7 +145,9 @@ LowRankTerm Builder::low_rank(const Tensor& a, const Tensor& b, float scale) {
 
 const kernels::FrozenMatrix* Builder::own_weight(const Target& target, const Tensor& weight) {
   const kernels::Choice choice{.arithmetic = target.weight->arithmetic()};
-  return adapter_->keep(kernels::FrozenMatrix::pack(weight.view(), target.weight->dtype(), choice));
+  const bool quantised = target.weight->quantisation() != kernels::Quantisation::kNone;
+  const DType stored = quantised ? options_.factor_dtype : target.weight->dtype();  // never quantised, as in PEFT
+  return adapter_->keep(kernels::FrozenMatrix::pack(weight.view(), stored, choice));
 }
 
 Result<LinearTerms*> Builder::add_linear(int32_t target) {

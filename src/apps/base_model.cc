@@ -11,8 +11,8 @@ namespace umbel::apps {
 
 void ModelFlags::declare(CLI::App& verb, const std::string& option) {
   verb.add_option(option, model, "Hugging Face folder of the base model, or \"seedling\"")->capture_default_str();
-  verb.add_option("--dtype", dtype, "how weights are stored: auto (as in the checkpoint), f32, bf16, f16")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
+  verb.add_option("--dtype", dtype, "how weights are stored: auto (as in the checkpoint), f32, bf16, f16; int8, nf4, nf4-dq: linear layers quantised")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "nf4", "nf4-dq"}))
       ->capture_default_str();
   verb.add_option("--isa", isa, "instruction set: auto, generic, avx2, avx512, amx")->capture_default_str();
   verb.add_option("--arithmetic", arithmetic, "arithmetic of 16-bit weights: auto (measured), f32-fma, bf16-dot, amx-bf16")
@@ -76,7 +76,7 @@ Result<BaseModel> open_base_model(const ModelFlags& flags) {
   } else if (chat_template.status().code() != Code::kNotFound) {
     return chat_template.status();
   }
-  const ModelOptions options{.dtype = flags.dtype, .choice = base.choice};
+  const ModelOptions options{.dtype = flags.dtype, .choice = base.choice, .threads = base.threads};
   if (flags.random_weights) {
     ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(base.dir));
     ASSIGN_OR_RETURN(base.model, make_random_model(config, 0, options));
@@ -85,7 +85,7 @@ Result<BaseModel> open_base_model(const ModelFlags& flags) {
   }
   ASSIGN_OR_RETURN(base.generation, load_generation_config(base.dir, base.model->config()));
   LOG_INFO("{}: {} parameters, weights {}, isa {}, arithmetic {} ({}), {} threads", base.name, base.model->parameters(),
-           dtype_name(base.model->weight_dtype()), kernels::isa_name(base.choice.isa),
+           base.model->weight_type(), kernels::isa_name(base.choice.isa),
            kernels::arithmetic_name(base.choice.arithmetic), base.choice.reason, base.threads);
   return base;
 }

@@ -46,6 +46,13 @@ void print_fields(const nlohmann::ordered_json& fields, bool json) {
 
 Json bytes_field(size_t bytes, bool json) { return json ? Json(bytes) : Json(mebibytes(bytes)); }
 
+// "bf16", or "nf4-dq, the rest bf16".
+std::string stored_as(const Model& model) {
+  const std::string type(model.weight_type());
+  if (model.quantisation() == kernels::Quantisation::kNone) return type;
+  return type + ", the rest " + std::string(dtype_name(model.weight_dtype()));
+}
+
 Status inspect_model(const Flags& flags) {
   ASSIGN_OR_RETURN(const BaseModel base, open_base_model(flags.model));
   const Model& model = *base.model;
@@ -67,7 +74,7 @@ Status inspect_model(const Flags& flags) {
   fields["context"] = config.context_length();
   fields["tied embeddings"] = config.tie_word_embeddings;
   fields["chat template"] = base.chat_template != nullptr;
-  fields["weights stored as"] = std::string(dtype_name(model.weight_dtype()));
+  fields["weights stored as"] = stored_as(model);
   fields["isa"] = std::string(kernels::isa_name(base.choice.isa));
   fields["arithmetic"] = std::string(kernels::arithmetic_name(base.choice.arithmetic)) + " (" + base.choice.reason + ")";
   fields["threads"] = base.threads;

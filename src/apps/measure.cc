@@ -183,7 +183,7 @@ Json timing_json(const Timing& timing, int64_t tokens) {
 Json run_all(const Flags& flags, const Model& model, const kernels::Choice& choice, int threads) {
   Bench bench(model, choice, threads, flags.runs);
   const WeightCount weights = count_weights(model);
-  const kernels::Arithmetic arithmetic = model.weight_dtype() == DType::kBF16 ? choice.arithmetic : kernels::Arithmetic::kF32Fma;
+  const kernels::Arithmetic arithmetic = model.weight_type() == "bf16" ? choice.arithmetic : kernels::Arithmetic::kF32Fma;
   double best_peak = 0;
   Json limits{{"read_gb_per_s", kernels::read_gb_per_s(choice.isa, bench.pool())}};
   for (const kernels::Arithmetic kind : kernels::available_arithmetics(choice.isa)) {
@@ -192,7 +192,7 @@ Json run_all(const Flags& flags, const Model& model, const kernels::Choice& choi
     best_peak = std::max(best_peak, gflops);
   }
   Json out{{"isa", kernels::isa_name(choice.isa)}, {"arithmetic", kernels::arithmetic_name(arithmetic)}, {"threads", threads},
-           {"dtype", dtype_name(model.weight_dtype())}, {"parameters", model.parameters()}};
+           {"dtype", model.weight_type()}, {"parameters", model.parameters()}, {"weight_bytes", model.weight_bytes()}};
   std::vector<std::shared_ptr<const Adapter>> adapters;
   for (int i = 0; i < flags.adapters; ++i) adapters.push_back(random_adapter(model, flags.rank, 100 + i));
 

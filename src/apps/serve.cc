@@ -40,7 +40,7 @@ serve::ServeParts make_parts(const Workshop& shop, const Flags& flags) {
                           .chat_template = base.chat_template};
   parts.model = {.name = flags.name.empty() ? base.name : flags.name,
                  .architecture = base.model->config().architecture,
-                 .dtype = std::string(dtype_name(base.model->weight_dtype())),
+                 .dtype = std::string(base.model->weight_type()),
                  .isa = std::string(kernels::isa_name(base.choice.isa)),
                  .arithmetic = std::string(kernels::arithmetic_name(base.choice.arithmetic)),
                  .parameters = base.model->parameters(),

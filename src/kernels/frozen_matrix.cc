@@ -59,11 +59,16 @@ int64_t FrozenMatrix::in_padded() const {
   return (in_ + unit - 1) / unit * unit;
 }
 int64_t FrozenMatrix::scale_bytes() const {
-  if (quantisation_ == Quantisation::kNone) return 0;
-  return kPanel * 4 * (quantisation_ == Quantisation::kNf4 ? in_ / kNf4Block : 1);
+  switch (quantisation_) {
+    case Quantisation::kNone: return 0;
+    case Quantisation::kInt8: return kPanel * 4;
+    case Quantisation::kNf4: return in_ / kNf4Block * kPanel * 4;
+    case Quantisation::kNf4Dq: return in_ / kNf4Block * kPanel;
+  }
+  CHECK(false, "a frozen matrix of an unknown form");
 }
 int64_t FrozenMatrix::bytes_per_k() const {
-  return quantisation_ == Quantisation::kNf4 ? kPanel / 2 : kPanel * static_cast<int64_t>(size_of(dtype_));
+  return is_nf4(quantisation_) ? kPanel / 2 : kPanel * static_cast<int64_t>(size_of(dtype_));
 }
 int64_t FrozenMatrix::panel_bytes() const { return scale_bytes() + in_padded() * bytes_per_k(); }
 

@@ -1,11 +1,12 @@
 // FrozenMatrix: one handle for a base weight [out, in], packed once at load for the chosen arithmetic. Immutable, but for
 // repack().
 //
-// y = W x. Stored as f32, bf16 or f16, or quantised (int8, nf4); kernels widen. The packed layout is private to kernels/.
+// y = W x. Stored as f32, bf16 or f16, or quantised (quantised.h); kernels widen. The packed layout is private to kernels/.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/status.h"
 #include "base/threads.h"
@@ -25,7 +26,9 @@ class FrozenMatrix {
   // parallel where a pool is given.
   static FrozenMatrix pack(const TensorView& weight, DType stored, const Choice& choice, ThreadPool* pool = nullptr);
 
-  // The same, quantised; computed in f32 multiply-adds on every machine. kUnsupported where the shape does not allow it.
+  // The same, quantised; computed in f32 multiply-adds on every machine. kUnsupported where the shape does not allow it
+  // (nf4: rows of a multiple of 64 numbers), kDataLoss where a number is not finite. Beside the result, takes memory for
+  // a row per thread, and nf4-dq for one float per 64 numbers.
   static Result<FrozenMatrix> quantise(const TensorView& weight, Quantisation form, ThreadPool* pool = nullptr);
 
   // Full training's own copy of a weight: clone() is the same packed form in memory of its own, and repack() overwrites its
@@ -37,7 +40,7 @@ class FrozenMatrix {
   bool empty() const { return data_ == nullptr; }
   int64_t out() const { return out_; }
   int64_t in() const { return in_; }
-  // Of one stored number; kI8 for int8, kU8 (a pair) for nf4.
+  // Of one stored number; kI8 for int8, kU8 (a pair) for both nf4.
   DType dtype() const { return dtype_; }
   Quantisation quantisation() const { return quantisation_; }
   Arithmetic arithmetic() const { return arithmetic_; }
@@ -55,6 +58,8 @@ class FrozenMatrix {
   // Of a panel: what its scales take in front (quantised forms), and what one k of the rest takes.
   int64_t scale_bytes() const;
   int64_t bytes_per_k() const;
+  // Both nf4 forms: the absmax of the panel's 32 outputs over block `block` of k, as f32; 0 for outputs that do not exist.
+  void read_absmax(int64_t panel, int64_t block, float* target) const;
 
  private:
   // Own mapping on huge pages where the system has them: a model is read from end to end for every token.
@@ -66,12 +71,19 @@ class FrozenMatrix {
   };
   static std::unique_ptr<void, Unmap> map(size_t bytes);
   void read_quantised_row(int64_t index, float* target) const;
+  char* panel_data(int64_t panel) { return static_cast<char*>(data_.get()) + panel * panel_bytes(); }
+  // nf4-dq: what lies behind the panels, the largest difference of every 256 absmax.
+  int64_t absmax_blocks() const { return (out_ * (in_ / kNf4Block) + kAbsmaxBlock - 1) / kAbsmaxBlock; }
+  const float* absmax_largest() const;
+  // Stores absmax [out][in / 64] doubly quantised.
+  void compress_absmax(const std::vector<float>& absmax, ThreadPool* pool);
 
   int64_t out_ = 0;
   int64_t in_ = 0;
   DType dtype_ = DType::kF32;
   Quantisation quantisation_ = Quantisation::kNone;
   Arithmetic arithmetic_ = Arithmetic::kF32Fma;
+  float absmax_mean_ = 0;  // nf4-dq
   std::unique_ptr<void, Unmap> data_;
 };
 

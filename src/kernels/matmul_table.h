@@ -9,6 +9,7 @@
 //                           widening to f32 is a shift for the even k and a mask for the odd k
 //   int8  scale [32] f32, then codes [k][32]
 //   nf4   absmax [k/64][32] f32, then codes [k][16]: outputs j and 16 + j in the low and high half of byte j
+//   nf4-dq  codes of absmax [k/64][32], then as nf4; behind all panels f32, the largest difference per 256 absmax
 #pragma once
 
 #include <stdint.h>

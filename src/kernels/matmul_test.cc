@@ -28,14 +28,14 @@ struct Way {
 
 std::string way_name(const Way& way) {
   return std::string(isa_name(way.choice.isa)) + " " + std::string(arithmetic_name(way.choice.arithmetic)) + " " +
-         std::string(dtype_name(way.stored)) + (way.quantisation == Quantisation::kNone ? "" : " quantised");
+         std::string(dtype_name(way.stored)) + (way.quantisation == Quantisation::kNone ? "" : " " + std::string(quantisation_name(way.quantisation)));
 }
 
 std::vector<Way> all_ways() {
   std::vector<Way> ways;
   for (Isa isa : available_isas()) {
     for (DType stored : {DType::kF32, DType::kF16}) ways.push_back({{isa, Arithmetic::kF32Fma, ""}, stored});
-    for (Quantisation form : {Quantisation::kInt8, Quantisation::kNf4}) {
+    for (Quantisation form : {Quantisation::kInt8, Quantisation::kNf4, Quantisation::kNf4Dq}) {
       ways.push_back({{isa, Arithmetic::kF32Fma, ""}, DType::kF32, form});
     }
     for (Arithmetic arithmetic : available_arithmetics(isa)) ways.push_back({{isa, arithmetic, ""}, DType::kBF16});
@@ -101,7 +101,7 @@ struct Extents {
   int64_t in;
 };
 bool fits(const Way& way, const Extents& extents) {
-  return way.quantisation != Quantisation::kNf4 || extents.in % kNf4Block == 0;
+  return !is_nf4(way.quantisation) || extents.in % kNf4Block == 0;
 }
 constexpr Extents kExtents[] = {{1, 1}, {3, 2}, {31, 17}, {32, 64}, {33, 65}, {70, 255}, {100, 511}, {257, 300}, {64, 1027}, {45, 192}};
 
@@ -185,7 +185,7 @@ TEST(MatmulVjp, AgreesWithTheReferenceOnEveryIsaForOddShapes) {
 
 TEST(MatmulVjp, RowHasTheSameBitsAloneAndInAnyBatch) {
   for (const Way& way : all_ways()) {
-    const Extents extents{2100, way.quantisation == Quantisation::kNf4 ? 128 : 131};  // several depths
+    const Extents extents{2100, is_nf4(way.quantisation) ? 128 : 131};  // several depths
     const Weight weight(way, extents.out, extents.in);
     const std::vector<float> dy = random_floats(150 * extents.out, 5);
     Bench one(way, 1);
@@ -199,6 +199,22 @@ TEST(MatmulVjp, RowHasTheSameBitsAloneAndInAnyBatch) {
       EXPECT_EQ(std::memcmp(dx.data(), all.data() + begin * extents.in, dx.size() * sizeof(float)), 0)
           << way_name(way) << " rows " << rows;
     }
+  }
+}
+
+// Quantised weights are widened in small squares: both directions of a large matrix run in a fraction of its f32 size.
+TEST(MatmulVjp, NeverUnpacksAWholeQuantisedMatrix) {
+  const Extents extents{2048, 2048};
+  const size_t whole_bytes = extents.out * extents.in * sizeof(float);
+  for (const Quantisation form : {Quantisation::kInt8, Quantisation::kNf4, Quantisation::kNf4Dq}) {
+    const Way way{{available_isas().back(), Arithmetic::kF32Fma, ""}, DType::kF32, form};
+    const Weight weight(way, extents.out, extents.in);
+    EXPECT_LT(weight.packed.bytes(), whole_bytes / (is_nf4(form) ? 7 : 3));
+    Bench bench(way, 2);
+    const int64_t rows = 32;
+    bench.matmul(weight, random_floats(rows * extents.in, 1), rows);
+    bench.vjp(weight, random_floats(rows * extents.out, 2), rows);
+    EXPECT_LT(bench.scratch.peak_bytes(), whole_bytes / 16) << way_name(way);
   }
 }
 

@@ -67,7 +67,8 @@ class Llama final : public Model, public Training {
 Llama::Llama(const ModelConfig& config, Weights& weights)
     : epsilon_(static_cast<float>(config.rms_norm_eps)), rope_(config.rope, config.head_dim) {
   config_ = config;
-  weight_dtype_ = weights.stored();
+  weight_dtype_ = weights.form().dtype;
+  quantisation_ = weights.form().linear;
   const int64_t vocab = config.vocab_size;
   const int64_t hidden = config.hidden_size;
   if (config.tie_word_embeddings) {

@@ -33,25 +33,21 @@ class CheckpointSource final : public WeightSource {
   const Path& dir_;
 };
 
-// "auto": what config.json says, else what the embedding has.
-Result<DType> stored_dtype(const std::string& option, const ModelConfig& config, const Safetensors& files) {
-  DType dtype = DType::kF32;
-  if (option != "auto") {
-    ASSIGN_OR_RETURN(dtype, parse_dtype(option));
-  } else if (config.dtype) {
-    dtype = *config.dtype;
-  } else if (const TensorView* view = files.find("model.embed_tokens.weight")) {
-    dtype = view->dtype;
-  }
-  if (is_weight_dtype(dtype)) return dtype;
-  return invalid_argument("weights can be stored as f32, bf16 or f16, not as " + std::string(dtype_name(dtype)) +
-                          " (--dtype)");
+// What config.json says, else what the embedding has.
+DType stored_dtype(const ModelConfig& config, const Safetensors& files) {
+  if (config.dtype) return *config.dtype;
+  const TensorView* view = files.find("model.embed_tokens.weight");
+  return view != nullptr ? view->dtype : DType::kF32;
 }
 
 }  // namespace
 
 Result<const Training*> Model::training() const {
   return unsupported("models of type " + config_.model_type + " cannot be trained");
+}
+
+std::string_view Model::weight_type() const {
+  return quantisation_ == kernels::Quantisation::kNone ? dtype_name(weight_dtype_) : kernels::quantisation_name(quantisation_);
 }
 
 KvShape Model::kv_shape() const {
@@ -64,9 +60,9 @@ KvShape Model::kv_shape() const {
 Result<std::shared_ptr<const Model>> load_model(const Path& dir, const ModelOptions& options) {
   ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(dir));
   ASSIGN_OR_RETURN(const Safetensors files, Safetensors::open_model(dir));
-  ASSIGN_OR_RETURN(const DType dtype, stored_dtype(options.dtype, config, files));
+  ASSIGN_OR_RETURN(const WeightForm form, parse_weight_form(options.dtype, stored_dtype(config, files)));
   CheckpointSource source(files, dir);
-  Weights weights(source, dtype, options.choice);
+  Weights weights(source, form, options.choice, options.threads > 0 ? options.threads : usable_cpus());
   const Family* family = find_family(config.model_type);
   CHECK(family != nullptr, "a parsed config names a known family");
   return family->build(config, weights);

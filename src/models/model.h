@@ -15,8 +15,11 @@
 namespace umbel {
 
 struct ModelOptions {
-  std::string dtype = "auto";  // auto (as in the checkpoint), f32, bf16, f16: how weights are stored
+  // How weights are stored: auto (as in the checkpoint), f32, bf16, f16; or int8, nf4, nf4-dq: the linear layers of the
+  // decoder quantised, the rest as in the checkpoint.
+  std::string dtype = "auto";
   kernels::Choice choice;
+  int threads = 0;  // that load; 0 = usable_cpus()
 };
 
 class Model {
@@ -25,7 +28,12 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   const TargetTable& targets() const { return targets_; }
+  // Of all weights that are not quantised.
   DType weight_dtype() const { return weight_dtype_; }
+  // Of the decoder's linear layers.
+  kernels::Quantisation quantisation() const { return quantisation_; }
+  // What --dtype names: "bf16", "nf4-dq", ...
+  std::string_view weight_type() const;
   // Low-rank factors of adapters are kept in this type: kF32 in f32 mode, else kBF16.
   DType factor_dtype() const { return weight_dtype_ == DType::kF32 ? DType::kF32 : DType::kBF16; }
   KvShape kv_shape() const;
@@ -45,6 +53,7 @@ class Model {
   ModelConfig config_;
   TargetTable targets_;
   DType weight_dtype_ = DType::kF32;
+  kernels::Quantisation quantisation_ = kernels::Quantisation::kNone;
   int64_t parameters_ = 0;
 };
 

@@ -87,15 +87,9 @@ Result<std::shared_ptr<const Model>> make_random_model(const ModelConfig& config
   if (family == nullptr) {
     return unsupported("model_type \"" + config.model_type + "\" is not computed here; known: " + known_model_types());
   }
-  DType dtype = config.dtype.value_or(DType::kBF16);
-  if (options.dtype != "auto") {
-    ASSIGN_OR_RETURN(dtype, parse_dtype(options.dtype));
-  }
-  if (!is_weight_dtype(dtype)) {
-    return invalid_argument("weights can be stored as f32, bf16 or f16 (--dtype)");
-  }
+  ASSIGN_OR_RETURN(const WeightForm form, parse_weight_form(options.dtype, config.dtype.value_or(DType::kBF16)));
   RandomSource source(seed);
-  Weights weights(source, dtype, options.choice);
+  Weights weights(source, form, options.choice, options.threads > 0 ? options.threads : usable_cpus());
   return family->build(config, weights);
 }
 

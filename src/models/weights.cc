@@ -26,6 +26,21 @@ std::string listed(const std::vector<std::string>& items) {
 
 bool is_weight_dtype(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
 
+Result<WeightForm> parse_weight_form(const std::string& name, DType as_stored) {
+  WeightForm form{.dtype = as_stored};
+  for (const auto quantised : {kernels::Quantisation::kInt8, kernels::Quantisation::kNf4, kernels::Quantisation::kNf4Dq}) {
+    if (name == kernels::quantisation_name(quantised)) form.linear = quantised;
+  }
+  std::string wanted(dtype_name(as_stored));
+  if (name != "auto" && form.linear == kernels::Quantisation::kNone) {
+    const auto parsed = parse_dtype(name);
+    form.dtype = parsed.ok() ? *parsed : DType::kBool;
+    wanted = name;
+  }
+  if (is_weight_dtype(form.dtype)) return form;
+  return invalid_argument("weights can be stored as f32, bf16, f16, int8, nf4 or nf4-dq, not as " + wanted + " (--dtype)");
+}
+
 size_t WeightStorage::bytes() const {
   size_t bytes = 0;
   for (const kernels::FrozenMatrix& matrix : matrices) bytes += matrix.bytes();
@@ -53,7 +68,24 @@ const TensorView* Weights::fetch(const std::string& name, const Shape& shape) {
 const kernels::FrozenMatrix* Weights::matrix(const std::string& name, int64_t out, int64_t in) {
   const TensorView* view = fetch(name, {out, in});
   if (view == nullptr) return nullptr;
-  return &storage_.matrices.emplace_back(kernels::FrozenMatrix::pack(*view, stored_, choice_));
+  return &storage_.matrices.emplace_back(kernels::FrozenMatrix::pack(*view, form_.dtype, choice_, &pool_));
+}
+
+const kernels::FrozenMatrix* Weights::linear_matrix(const std::string& name, int64_t out, int64_t in) {
+  if (form_.linear == kernels::Quantisation::kNone) return matrix(name, out, in);
+  const TensorView* view = fetch(name, {out, in});
+  if (view == nullptr) return nullptr;
+  auto quantised = kernels::FrozenMatrix::quantise(*view, form_.linear, &pool_);
+  if (quantised.ok()) return &storage_.matrices.emplace_back(std::move(quantised).value());
+  if (refusal_.ok()) {
+    const Status& status = quantised.status();
+    const bool shape = status.code() == Code::kUnsupported;
+    refusal_ = Status(status.code(), source_.description() + ": " + name + " cannot be stored as " +
+                                         std::string(kernels::quantisation_name(form_.linear)) + ": " + status.message() +
+                                         (shape ? "; load the model with --dtype int8, bf16 or f32"
+                                                : "; the checkpoint is broken, get it again"));
+  }
+  return nullptr;
 }
 
 const float* Weights::vector(const std::string& name, int64_t dim) {
@@ -64,7 +96,7 @@ const float* Weights::vector(const std::string& name, int64_t dim) {
 
 int32_t Weights::linear(const std::string& path, int64_t out, int64_t in, bool bias) {
   Target target{.path = path, .kind = TargetKind::kLinear, .in = in, .out = out};
-  target.weight = matrix(path + ".weight", out, in);
+  target.weight = linear_matrix(path + ".weight", out, in);
   if (bias) target.vector = vector(path + ".bias", out);
   return targets_.add(std::move(target));
 }
@@ -78,7 +110,7 @@ int32_t Weights::norm(const std::string& path, int64_t dim) {
 int32_t Weights::embedding(const std::string& path, int64_t vocab, int64_t dim) {
   Target target{.path = path, .kind = TargetKind::kEmbedding, .in = vocab, .out = dim};
   if (const TensorView* view = fetch(path + ".weight", {vocab, dim})) {
-    target.table = storage_.tensors.emplace_back(Tensor::converted(*view, stored_)).view();
+    target.table = storage_.tensors.emplace_back(Tensor::converted(*view, form_.dtype)).view();
   }
   return targets_.add(std::move(target));
 }
@@ -108,6 +140,7 @@ int32_t Weights::head(const std::string& path, int64_t vocab, int64_t dim) {
 }
 
 Status Weights::finish() const {
+  if (problems_.empty() && !refusal_.ok()) return refusal_;
   std::vector<std::string> problems = problems_;
   const std::set<std::string> used(used_.begin(), used_.end());
   for (const std::string& name : source_.names()) {

@@ -11,6 +11,7 @@
 
 #include "adapters/targets.h"
 #include "base/status.h"
+#include "base/threads.h"
 #include "kernels/choice.h"
 #include "kernels/frozen_matrix.h"
 #include "tensor/tensor.h"
@@ -19,6 +20,16 @@ namespace umbel {
 
 // The types that weights are read from and stored in: f32, bf16, f16.
 bool is_weight_dtype(DType dtype);
+
+// How weights are kept: embeddings, head, norms and biases in dtype (vectors always as f32), and so the linear layers of
+// the decoder, unless they are quantised.
+struct WeightForm {
+  DType dtype = DType::kF32;
+  kernels::Quantisation linear = kernels::Quantisation::kNone;
+};
+// name: "auto" (dtype = as_stored), "f32", "bf16", "f16", or "int8", "nf4", "nf4-dq", where dtype = as_stored.
+// kInvalidArgument for any other name, and where as_stored is wanted but is no weight type.
+Result<WeightForm> parse_weight_form(const std::string& name, DType as_stored);
 
 // Where tensors come from.
 class WeightSource {
@@ -45,10 +56,11 @@ struct WeightStorage {
 
 class Weights {
  public:
-  Weights(WeightSource& source, DType stored, const kernels::Choice& choice)
-      : source_(source), stored_(stored), choice_(choice) {}
+  // threads: that pack and quantise, matrix after matrix; the result does not depend on them.
+  Weights(WeightSource& source, const WeightForm& form, const kernels::Choice& choice, int threads)
+      : source_(source), form_(form), choice_(choice), pool_(threads) {}
 
-  DType stored() const { return stored_; }
+  const WeightForm& form() const { return form_; }
 
   // Each adds a target and returns its index; a tensor that is missing or wrong is noted, and finish() fails.
   int32_t linear(const std::string& path, int64_t out, int64_t in, bool bias);
@@ -63,7 +75,8 @@ class Weights {
   // The untied head.
   int32_t head(const std::string& path, int64_t vocab, int64_t dim);
 
-  // Ok when every tensor was found as it should be and none is left over; else kInvalidArgument naming them.
+  // Ok when every tensor was found as it should be and none is left over; else kInvalidArgument naming them. A tensor that
+  // cannot be quantised as form() says: its name and the remedy.
   Status finish() const;
 
   TargetTable take_targets() { return std::move(targets_); }
@@ -72,15 +85,18 @@ class Weights {
  private:
   const TensorView* fetch(const std::string& name, const Shape& shape);
   const kernels::FrozenMatrix* matrix(const std::string& name, int64_t out, int64_t in);
+  const kernels::FrozenMatrix* linear_matrix(const std::string& name, int64_t out, int64_t in);
   const float* vector(const std::string& name, int64_t dim);
 
   WeightSource& source_;
-  DType stored_;
+  WeightForm form_;
   const kernels::Choice& choice_;
+  ThreadPool pool_;
   TargetTable targets_;
   WeightStorage storage_;
   std::vector<std::string> used_;
   std::vector<std::string> problems_;
+  Status refusal_;  // of the first tensor that cannot be quantised
 };
 
 }  // namespace umbel

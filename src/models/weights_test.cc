@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "models/forward_testing.h"
 #include "models/golden_testing.h"
 
@@ -96,6 +98,60 @@ TEST_F(CheckpointTest, SixteenBitModesHalveTheWeights) {
   const size_t wide = (*load("f32"))->weight_bytes();
   const size_t narrow = (*load("bf16"))->weight_bytes();
   EXPECT_LT(narrow, wide * 6 / 10);
+}
+
+TEST_F(CheckpointTest, Int8QuantisesTheDecodersLinearLayersOnly) {
+  const auto model = *load("int8");
+  EXPECT_EQ(model->weight_type(), "int8");
+  EXPECT_EQ(model->weight_dtype(), DType::kF32);
+  for (const Target& target : model->targets().targets()) {
+    if (target.kind == TargetKind::kLinear) {
+      EXPECT_EQ(target.weight->quantisation(), kernels::Quantisation::kInt8) << target.path;
+    } else if (target.weight != nullptr) {
+      EXPECT_EQ(target.weight->dtype(), DType::kF32) << target.path;
+    }
+  }
+  EXPECT_EQ((*load("f32"))->weight_type(), "f32");
+}
+
+TEST_F(CheckpointTest, AWeightThatCannotBeQuantisedIsNamedWithTheRemedy) {
+  for (const char* form : {"nf4", "nf4-dq"}) {  // hidden size 32
+    const Status status = load(form).status();
+    EXPECT_EQ(status.code(), Code::kUnsupported);
+    EXPECT_THAT(status.message(), HasSubstr("model.layers.0.self_attn.q_proj.weight cannot be stored as " + std::string(form)));
+    EXPECT_THAT(status.message(), HasSubstr("--dtype int8"));
+  }
+  tensors_["model.layers.1.mlp.up_proj.weight"].f32()[3] = std::nanf("");
+  const Status status = load("int8").status();
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_THAT(status.message(), HasSubstr("model.layers.1.mlp.up_proj.weight"));
+  EXPECT_THAT(load("int4").status().message(), HasSubstr("nf4"));
+}
+
+TEST_F(CheckpointTest, ThreadsThatLoadDoNotChangeTheModel) {
+  testing::write_checkpoint(dir_.path(), golden_["config"], tensors_);
+  for (const char* dtype : {"f32", "bf16", "int8"}) {
+    const auto one = *load_model(dir_.path(), {.dtype = dtype, .choice = choice_, .threads = 1});
+    const auto two = *load_model(dir_.path(), {.dtype = dtype, .choice = choice_, .threads = 2});
+    EXPECT_EQ(logits(one), logits(two)) << dtype;
+  }
+}
+
+TEST(QuantisedSeedling, BytesPerWeightAreThoseOfTheForm) {
+  const auto linear_bits = [](const char* dtype) {
+    const auto model = load_model(testing::source_dir() / "assets/seedling", {.dtype = dtype}).value();
+    double bytes = 0, count = 0;
+    for (const Target& target : model->targets().targets()) {
+      if (target.kind != TargetKind::kLinear) continue;
+      bytes += static_cast<double>(target.weight->bytes());
+      count += static_cast<double>(target.in * target.out);
+    }
+    return 8 * bytes / count;
+  };
+  EXPECT_NEAR(linear_bits("bf16"), 16.0, 1e-9);
+  EXPECT_NEAR(linear_bits("int8"), 8.1, 0.05);
+  EXPECT_NEAR(linear_bits("nf4"), 4.5, 1e-9);
+  EXPECT_NEAR(linear_bits("nf4-dq"), 4.127, 0.001);
 }
 
 TEST_F(TiedCheckpointTest, AStoredHeadIsAllowedAndTheTyingDecides) {

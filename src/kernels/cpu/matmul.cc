@@ -140,14 +140,16 @@ Source packed_source(const Operand& operand, const Visit& visit, const Visit& ne
 // k rows of codes of one panel as f32 [k][32].
 void widen_codes(const Pass& pass, int64_t panel, int64_t k_begin, int64_t k_count, float* target) {
   const Operand& operand = pass.operand;
-  const float* scales = reinterpret_cast<const float*>(operand.scales(panel));
   if (operand.weight.quantisation() == Quantisation::kInt8) {
+    const float* scales = reinterpret_cast<const float*>(operand.scales(panel));
     pass.table.widen_int8(operand.packed(panel, k_begin), k_count, scales, target);
     return;
   }
   for (int64_t k = k_begin; k < k_begin + k_count;) {  // block by block: each has its own absmax
     const int64_t count = std::min(k_begin + k_count, (k / kNf4Block + 1) * kNf4Block) - k;
-    pass.table.widen_nf4(operand.packed(panel, k), count, scales + k / kNf4Block * kPanel, kNf4Levels, target);
+    float absmax[kPanel];
+    operand.weight.read_absmax(panel, k / kNf4Block, absmax);
+    pass.table.widen_nf4(operand.packed(panel, k), count, absmax, kNf4Levels, target);
     k += count;
     target += count * kPanel;
   }
