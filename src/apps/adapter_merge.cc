@@ -90,6 +90,7 @@ Result<MergePlan> plan_merge(const Flags& flags, const Path& base) {
   if (common && *common == plan.written) plan.loaded = dtype_name(*common);
   if (flags.base_dtype == "int8") plan.served = kernels::Quantisation::kInt8;
   if (flags.base_dtype == "nf4") plan.served = kernels::Quantisation::kNf4;
+  if (flags.base_dtype == "nf4-dq") plan.served = kernels::Quantisation::kNf4Dq;
   return plan;
 }
 
@@ -109,7 +110,7 @@ Result<LogitDrift> measure_drift(const DriftInput& input) {
   std::shared_ptr<const Model> unmerged = input.base.model;
   std::shared_ptr<const Adapter> own;
   const Adapter* adapter = &input.adapter;
-  if (std::string(dtype_name(unmerged->weight_dtype())) != input.served) {
+  if (unmerged->weight_type() != input.served) {
     ASSIGN_OR_RETURN(unmerged, load_model(input.base.dir, options));
     ASSIGN_OR_RETURN(own, build_adapter(input.folder.peft.source(), unmerged->targets(), {.factor_dtype = DType::kF32}));
     adapter = own.get();
@@ -299,8 +300,8 @@ void add_adapter_merge(CLI::App& adapter, Run& run) {
   verb->add_option("--out", flags->out, "the new folder")->required();
   verb->add_option("--dtype", flags->dtype, "type of what is written: auto (the base's or first adapter's), f32, bf16, f16")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
-  verb->add_option("--base-dtype", flags->base_dtype, "with --base: how the merged model will be loaded, for the drift report: auto (as written), int8, nf4")
-      ->check(CLI::IsMember({"auto", "int8", "nf4"}));
+  verb->add_option("--base-dtype", flags->base_dtype, "with --base: how the merged model will be loaded, for the drift report: auto (as written), int8, nf4, nf4-dq")
+      ->check(CLI::IsMember({"auto", "int8", "nf4", "nf4-dq"}));
   verb->add_option("--data", flags->data, "with --base: JSONL rows {\"prompt\", \"completion\"} for the drift of logits (64 at most)");
   verb->add_flag("--no-drift", flags->no_drift, "with --base: don't compare logits (saves loading the merged model)");
   verb->add_option("--threads", flags->model.threads, "compute threads (0 = all usable CPUs)")->check(CLI::Range(0, 1024));

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "io/safetensors.h"
 #include "models/forward_testing.h"
 #include "models/golden_testing.h"
 
@@ -152,6 +153,37 @@ TEST(QuantisedSeedling, BytesPerWeightAreThoseOfTheForm) {
   EXPECT_NEAR(linear_bits("int8"), 8.1, 0.05);
   EXPECT_NEAR(linear_bits("nf4"), 4.5, 1e-9);
   EXPECT_NEAR(linear_bits("nf4-dq"), 4.127, 0.001);
+}
+
+// A quantised model computes with the numbers that its weights read back as: bit by bit what an f32 model of them computes.
+TEST(QuantisedSeedling, EqualsTheF32ModelOfWhatItReadsBackAs) {
+  const kernels::Choice choice = testing::test_choice();
+  const auto files = Safetensors::open_model(testing::source_dir() / "assets/seedling").value();
+  Json config = read_json(testing::source_dir() / "assets/seedling/config.json").value();
+  config["dtype"] = "float32";
+  config["num_hidden_layers"] = 2;
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, view] : files.tensors()) {
+    const size_t layer = name.find("layers.");
+    if (layer == std::string::npos || std::stoi(name.substr(layer + 7)) < 2) tensors.emplace(name, Tensor::widened(view));
+  }
+  testing::TempDir plain, widened;
+  testing::write_checkpoint(plain.path(), config, tensors);
+  const std::vector<int32_t> tokens = {1, 17, 300, 5, 4000, 77, 2048, 9};
+  for (const char* form : {"int8", "nf4", "nf4-dq"}) {
+    const auto quantised = load_model(plain.path(), {.dtype = form, .choice = choice}).value();
+    for (const Target& target : quantised->targets().targets()) {
+      if (target.kind != TargetKind::kLinear) continue;
+      float* values = tensors.at(target.path + ".weight").f32();
+      for (int64_t row = 0; row < target.out; ++row) target.weight->read_row(row, values + row * target.in);
+    }
+    testing::write_checkpoint(widened.path(), config, tensors);
+    const auto wide = load_model(widened.path(), {.dtype = "f32", .choice = choice}).value();
+    EXPECT_EQ(testing::ForwardRunner(quantised, choice).run({.tokens = tokens}),
+              testing::ForwardRunner(wide, choice, 2).run({.tokens = tokens}))
+        << form;
+    for (auto& [name, tensor] : tensors) tensor = Tensor::widened(*files.find(name));  // for the next form
+  }
 }
 
 TEST_F(TiedCheckpointTest, AStoredHeadIsAllowedAndTheTyingDecides) {

@@ -61,7 +61,7 @@ Status RunLoop::write_adapter(size_t index) {
   }
   const RunServices& services = parts_.services;
   const CardFacts facts{.plan = job.plan, .outcome = job.outcome, .base_name = services.base_name,
-                        .base_dtype = std::string(dtype_name(services.model->weight_dtype())),
+                        .base_dtype = std::string(services.model->weight_type()),
                         .rows = static_cast<int64_t>(job.data->examples.size()), .trained_tokens = job.data->trained_tokens,
                         .skipped_rows = job.skipped_rows, .eval_rows = job.held_out ? static_cast<int64_t>(job.held_out->examples.size()) : 0,
                         .modules = adapter.modules(), .trained_values = adapter.trained_values(), .version = services.version,
@@ -124,7 +124,7 @@ Status RunLoop::write_report() const {
     fields["out"] = job.plan.out.string();
     report.configuration += fields.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   }
-  report.facts = {{"base", services.base_name + ", " + std::string(dtype_name(services.model->weight_dtype())) + ", " +
+  report.facts = {{"base", services.base_name + ", " + std::string(services.model->weight_type()) + ", " +
                                std::to_string(services.model->parameters()) + " parameters"},
                   {"arithmetic", std::string(kernels::isa_name(services.choice.isa)) + ", " +
                                      std::string(kernels::arithmetic_name(services.choice.arithmetic)) + ", " +

@@ -206,7 +206,7 @@ Json run_identity(const RunServices& services) {
           {"umbel version", services.version},
           {"base", services.base_name},
           {"base parameters", services.model->parameters()},
-          {"dtype", dtype_name(services.model->weight_dtype())}};
+          {"dtype", services.model->weight_type()}};
 }
 
 Path checkpoint_folder(const Path& run_folder) { return run_folder / "checkpoints"; }

@@ -64,7 +64,7 @@ class LoraBuild {
   Status add_linear(int32_t index) {
     const Target& target = build_.target(index);
     if (spec_.kind == TrainKind::kQlora && target.weight->quantisation() == kernels::Quantisation::kNone) {
-      return failed_precondition(target.path + ": kind qlora trains over a quantised base; load it as int8 or nf4 (--dtype), or use kind lora");
+      return failed_precondition(target.path + ": kind qlora trains over a quantised base; load it with --dtype nf4, nf4-dq or int8, or use kind lora");
     }
     const Master a = build_.add_parameter(index, ".lora_A.weight", {.rows = rank_, .cols = target.in});
     const Master b = build_.add_parameter(index, ".lora_B.weight",
