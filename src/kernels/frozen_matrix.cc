@@ -111,6 +111,7 @@ FrozenMatrix FrozenMatrix::clone() const {
   copy.dtype_ = dtype_;
   copy.quantisation_ = quantisation_;
   copy.arithmetic_ = arithmetic_;
+  copy.absmax_mean_ = absmax_mean_;
   copy.data_ = map(bytes());
   std::memcpy(copy.data_.get(), data_.get(), bytes());
   return copy;

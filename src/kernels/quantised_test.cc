@@ -146,6 +146,8 @@ TEST(DoubleQuantisation, AbsmaxReadsBackAsLevelTimesLargestPlusMean) {
     }
   }
   float lanes[kPanel];
+  nested.clone().read_row(69, plain_row.data());
+  EXPECT_EQ(plain_row, row);
   nested.read_absmax(2, 0, lanes);
   for (int64_t lane = out % kPanel; lane < kPanel; ++lane) EXPECT_EQ(lanes[lane], 0.0f);  // outputs that do not exist
 }
