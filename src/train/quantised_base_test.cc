@@ -14,7 +14,7 @@ namespace {
 constexpr int kLayers = 2;
 
 // The first layers of seedling, as f32.
-class QuantisedBase : public testing::Test {
+class QuantisedBase : public ::testing::Test {
  protected:
   QuantisedBase() {
     const Path dir = testing::source_dir() / "assets/seedling";
