@@ -1,48 +1,16 @@
 #include "store/digest.h"
 
-#include <openssl/evp.h>
-
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <memory>
 #include <vector>
+
+#include "io/sha256.h"
 
 namespace umbel {
 namespace {
 
 constexpr size_t kPieceBytes = 1 << 20;
-
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    CHECK(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1, "SHA-256 is in every libcrypto");
-  }
-  void add(const void* bytes, size_t count) {
-    CHECK(EVP_DigestUpdate(context_.get(), bytes, count) == 1, "a digest takes any bytes");
-  }
-  void add_u64(uint64_t value) {
-    std::array<unsigned char, 8> bytes;
-    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(value >> (8 * i));
-    add(bytes.data(), bytes.size());
-  }
-  std::string hex() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes;
-    unsigned int size = 0;
-    CHECK(EVP_DigestFinal_ex(context_.get(), bytes.data(), &size) == 1, "a digest ends once");
-    constexpr char kDigits[] = "0123456789abcdef";
-    std::string text;
-    for (unsigned int i = 0; i < size; ++i) {
-      text += kDigits[bytes[i] >> 4];
-      text += kDigits[bytes[i] & 15];
-    }
-    return text;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
 
 Status add_file(const Path& path, std::vector<char>& piece, Sha256& digest) {
   const std::string name = path.filename().string();

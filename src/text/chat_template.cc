@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "io/sha256.h"
 #include "text/rust_bytes.h"
 
 namespace umbel {
@@ -30,8 +31,8 @@ Result<Handle> compile(const std::string& source, const Json& special_tokens) {
 
 class RustTemplate final : public ChatTemplate {
  public:
-  RustTemplate(std::string source, Handle main, Handle with_tools)
-      : source_(std::move(source)), main_(std::move(main)), with_tools_(std::move(with_tools)) {}
+  RustTemplate(std::string source, std::string digest, Handle main, Handle with_tools)
+      : source_(std::move(source)), digest_(std::move(digest)), main_(std::move(main)), with_tools_(std::move(with_tools)) {}
 
   Result<ChatText> render(const ChatInput& input) const override {
     OrderedJson fields = {{"messages", input.messages},
@@ -53,12 +54,24 @@ class RustTemplate final : public ChatTemplate {
   }
 
   const std::string& source() const override { return source_; }
+  const std::string& digest() const override { return digest_; }
 
  private:
   std::string source_;
+  std::string digest_;
   Handle main_;
   Handle with_tools_;  // null where one template serves both
 };
+
+std::string digest_of(const std::map<std::string, std::string>& sources, const Json& special_tokens) {
+  Sha256 digest;
+  for (const auto& [name, source] : sources) {
+    digest.add_text(name);
+    digest.add_text(source);
+  }
+  digest.add_text(special_tokens.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return digest.hex();
+}
 
 Result<std::shared_ptr<const ChatTemplate>> make_template(std::map<std::string, std::string> sources,
                                                           const Json& special_tokens) {
@@ -70,7 +83,7 @@ Result<std::shared_ptr<const ChatTemplate>> make_template(std::map<std::string, 
     ASSIGN_OR_RETURN(with_tools, compile(found->second, special_tokens));
   }
   return std::shared_ptr<const ChatTemplate>(
-      std::make_shared<RustTemplate>(main->second, std::move(handle), std::move(with_tools)));
+      std::make_shared<RustTemplate>(main->second, digest_of(sources, special_tokens), std::move(handle), std::move(with_tools)));
 }
 
 bool is_there(const Path& path) {

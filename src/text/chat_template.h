@@ -58,6 +58,8 @@ class ChatTemplate {
   // A raise_exception or a template failure is kInvalidArgument with the template's own words.
   virtual Result<ChatText> render(const ChatInput& input) const = 0;
   virtual const std::string& source() const = 0;
+  // SHA-256 over its sources and special tokens: equal digests render alike (but for the clock of strftime_now).
+  virtual const std::string& digest() const = 0;
 };
 
 }  // namespace umbel

@@ -2,8 +2,10 @@
 
 #include <limits>
 #include <system_error>
+#include <utility>
 
 #include "io/json.h"
+#include "io/sha256.h"
 #include "text/rust_bytes.h"
 
 namespace umbel {
@@ -20,7 +22,7 @@ std::optional<TokenId> optional_id(int64_t id) {
 
 class RustTokenizer final : public Tokenizer {
  public:
-  explicit RustTokenizer(UmbelTokenizer* handle) : handle_(handle) {}
+  RustTokenizer(UmbelTokenizer* handle, std::string digest) : handle_(handle), digest_(std::move(digest)) {}
   RustTokenizer(const RustTokenizer&) = delete;
   RustTokenizer& operator=(const RustTokenizer&) = delete;
   ~RustTokenizer() override { umbel_tokenizer_free(handle_); }
@@ -64,6 +66,7 @@ class RustTokenizer final : public Tokenizer {
   size_t vocab_size() const override { return umbel_tokenizer_vocab_size(handle_); }
   std::optional<TokenId> bos() const override { return optional_id(umbel_tokenizer_bos(handle_)); }
   std::optional<TokenId> eos() const override { return optional_id(umbel_tokenizer_eos(handle_)); }
+  const std::string& digest() const override { return digest_; }
 
  private:
   Status encode_into(std::string_view text, bool add_special, RustSpans& spans) const {
@@ -74,6 +77,7 @@ class RustTokenizer final : public Tokenizer {
   }
 
   UmbelTokenizer* handle_;
+  std::string digest_;
 };
 
 Result<std::shared_ptr<const Tokenizer>> make_tokenizer(std::string_view json, std::string_view config) {
@@ -82,7 +86,10 @@ Result<std::shared_ptr<const Tokenizer>> make_tokenizer(std::string_view json, s
   const int32_t code =
       umbel_tokenizer_new(json.data(), json.size(), config.data(), config.size(), &handle, error.out());
   if (code != 0) return rust_failure(code, error);
-  return std::shared_ptr<const Tokenizer>(std::make_shared<RustTokenizer>(handle));
+  Sha256 digest;
+  digest.add_text(json);
+  digest.add_text(config);
+  return std::shared_ptr<const Tokenizer>(std::make_shared<RustTokenizer>(handle, digest.hex()));
 }
 
 bool is_there(const Path& path) {

@@ -48,6 +48,8 @@ class Tokenizer {
   virtual size_t vocab_size() const = 0;  // added tokens included
   virtual std::optional<TokenId> bos() const = 0;
   virtual std::optional<TokenId> eos() const = 0;
+  // SHA-256 over the files that it was made from: equal digests make equal ids of equal texts.
+  virtual const std::string& digest() const = 0;
 };
 
 }  // namespace umbel

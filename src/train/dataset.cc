@@ -1,196 +1,312 @@
 #include "train/dataset.h"
 
 #include <algorithm>
+#include <charconv>
+#include <system_error>
+
+#include "base/log.h"
+#include "base/threads.h"
+#include "train/dataset_cache.h"
+#include "train/packing.h"
+#include "train/row_format.h"
+#include "train/row_source.h"
 
 namespace umbel {
 namespace {
 
-constexpr size_t kFileBytesMax = size_t{4} << 30;
+// What is read and tokenised at once: enough to keep threads busy, little beside the tokens.
+constexpr size_t kBatchRows = 1024;
+constexpr size_t kBatchBytes = size_t{4} << 20;
 
-void append(Example& example, const std::vector<TokenId>& ids, bool trained) {
-  example.tokens.insert(example.tokens.end(), ids.begin(), ids.end());
-  example.trained.insert(example.trained.end(), ids.size(), trained ? 1 : 0);
-}
+struct Batch {
+  std::vector<RawRow> rows;
+  std::vector<Result<Example>> examples;
+  std::vector<int64_t> cut_from;  // 0 = not cut
 
-Result<Example> encode_pair(const std::string& prompt, const std::string& completion, const Tokenizer& tokenizer,
-                            const DatasetOptions& options) {
-  Example example;
-  ASSIGN_OR_RETURN(const std::vector<TokenId> prompt_ids, tokenizer.encode(prompt, /*add_special=*/true));
-  ASSIGN_OR_RETURN(const std::vector<TokenId> completion_ids, tokenizer.encode(completion, /*add_special=*/false));
-  append(example, prompt_ids, false);
-  append(example, completion_ids, true);
-  if (options.eos >= 0) append(example, {options.eos}, true);
-  return example;
-}
-
-std::string alpaca_prompt(const std::string& instruction, const std::string& input) {
-  std::string prompt = input.empty()
-      ? "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-      : "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
-        "response that appropriately completes the request.\n\n";
-  prompt += "### Instruction:\n" + instruction + "\n\n";
-  if (!input.empty()) prompt += "### Input:\n" + input + "\n\n";
-  return prompt + "### Response:\n";
-}
-
-// The byte ranges of `text` that the assistant said: the template's own {% generation %} spans, else what every
-// assistant turn adds to the conversation rendered up to it.
-Result<std::vector<ChatText::Span>> assistant_spans(const Json& messages, const ChatTemplate& chat_template, const ChatText& whole) {
-  if (!whole.generation.empty()) return whole.generation;
-  std::vector<ChatText::Span> spans;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    if (messages[i].value("role", "") != "assistant") continue;
-    const auto prefix_of = [&](size_t count, bool generation_prompt) {
-      Json head = Json::array();
-      for (size_t k = 0; k < count; ++k) head.push_back(messages[k]);
-      return chat_template.render({.messages = head, .add_generation_prompt = generation_prompt});
-    };
-    ASSIGN_OR_RETURN(const ChatText before, prefix_of(i, true));
-    ASSIGN_OR_RETURN(const ChatText after, prefix_of(i + 1, false));
-    if (!whole.text.starts_with(before.text) || !whole.text.starts_with(after.text)) {
-      return unsupported("this chat template writes earlier turns differently once later ones exist, so the assistant's text "
-                         "cannot be told apart; use a template with {% generation %} blocks");
+  Result<bool> read(RowSource& source) {
+    rows.clear();
+    size_t bytes = 0;
+    while (rows.size() < kBatchRows && bytes < kBatchBytes) {
+      RawRow row;
+      ASSIGN_OR_RETURN(const bool more, source.next(row));
+      if (!more) break;
+      bytes += row.text.size();
+      for (const std::string& field : row.fields) bytes += field.size();
+      rows.push_back(std::move(row));
     }
-    spans.push_back({before.text.size(), after.text.size()});
+    examples.assign(rows.size(), Result<Example>(Example{}));
+    cut_from.assign(rows.size(), 0);
+    return !rows.empty();
   }
-  return spans;
-}
+};
 
-Result<Example> encode_messages(const Json& messages, const Tokenizer& tokenizer, const ChatTemplate* chat_template) {
-  if (chat_template == nullptr) return invalid_argument("rows of messages need a chat template, and the base has none");
-  if (!messages.is_array() || messages.empty()) return invalid_argument("field \"messages\" must be a list of turns");
-  for (const Json& turn : messages) {
-    if (!turn.is_object() || !turn.contains("role") || !turn["role"].is_string()) return invalid_argument("a turn needs a \"role\"");
+// Cuts to length_max. A row without a trained token is refused.
+Result<Example> fit(Example example, int64_t length_max, int64_t& cut_from) {
+  const auto tokens = static_cast<int64_t>(example.tokens.size());
+  const bool cut = length_max > 0 && tokens > length_max;
+  if (!example.trained.empty()) example.trained[0] = 0;  // nothing stands before it
+  if (cut) {
+    example.tokens.resize(static_cast<size_t>(length_max));
+    example.trained.resize(static_cast<size_t>(length_max));
   }
-  ASSIGN_OR_RETURN(const ChatText whole, chat_template->render({.messages = messages, .add_generation_prompt = false}));
-  ASSIGN_OR_RETURN(const auto spans, assistant_spans(messages, *chat_template, whole));
-  ASSIGN_OR_RETURN(const std::vector<TokenSpan> tokens, tokenizer.encode_spans(whole.text, /*add_special=*/false));
-  Example example;
-  for (const TokenSpan& token : tokens) {
-    const bool inside = std::any_of(spans.begin(), spans.end(), [&](const ChatText::Span& span) {
-      return token.begin >= span.begin && token.end <= span.end && token.begin < token.end;
-    });
-    append(example, {token.id}, inside);
+  const bool any = std::find(example.trained.begin(), example.trained.end(), 1) != example.trained.end();
+  if (!any && cut) {
+    return invalid_argument("longer than " + std::to_string(length_max) + " tokens before the first trained one (" + std::to_string(tokens) +
+                            " tokens in all)");
   }
+  if (!any) return invalid_argument("no trained token");
+  if (cut) cut_from = tokens;
   return example;
 }
 
-Result<Json> sharegpt_messages(const Json& conversations) {
-  if (!conversations.is_array()) return invalid_argument("field \"conversations\" must be a list");
-  Json messages = Json::array();
-  for (const Json& turn : conversations) {
-    ASSIGN_OR_RETURN(const std::string from, json_field<std::string>(turn, "from"));
-    ASSIGN_OR_RETURN(const std::string value, json_field<std::string>(turn, "value"));
-    std::string role = from;
-    if (from == "human") role = "user";
-    if (from == "gpt") role = "assistant";
-    if (from == "function" || from == "observation") role = "tool";
-    messages.push_back({{"role", role}, {"content", value}});
+class FileLoader {
+ public:
+  FileLoader(const RowEncoder& encoder, const DatasetOptions& options, ThreadPool& pool) : encoder_(encoder), options_(options), pool_(pool) {}
+
+  Result<Dataset> load(const Path& file) {
+    ASSIGN_OR_RETURN(const auto source, RowSource::open(file));
+    RETURN_IF_ERROR(check_columns(file, *source));
+    data_ = {};
+    data_.format = encoder_.format();
+    Batch batch;
+    while (true) {
+      auto more = batch.read(*source);
+      if (!more.ok()) return more.status();
+      if (!*more) break;
+      if (data_.format == RowFormat::kAuto) detect(batch, source->columns());
+      pool_.parallel_for(static_cast<int64_t>(batch.rows.size()), [&](int64_t index, int) {
+        batch.examples[index] = encode(batch.rows[index], source->columns(), batch.cut_from[index]);
+      });
+      take(batch);
+    }
+    return std::move(data_);
   }
-  return messages;
+
+ private:
+  Status check_columns(const Path& file, const RowSource& source) const {
+    const auto& columns = source.columns();
+    if (columns.empty()) return ok_status();
+    for (const std::string& field : encoder_.template_fields()) {
+      if (std::find(columns.begin(), columns.end(), field) != columns.end()) continue;
+      std::string names;
+      for (const std::string& column : columns) names += (names.empty() ? "" : ", ") + column;
+      return invalid_argument(file.string() + ": the template names the field \"" + field + "\", and the columns are: " + names);
+    }
+    return ok_status();
+  }
+  // The format of the first row that has known fields.
+  void detect(const Batch& batch, const std::vector<std::string>& columns) {
+    for (const RawRow& raw : batch.rows) {
+      const auto row = parse_row(raw, columns);
+      if (!row.ok()) continue;
+      const auto format = detect_format(*row);
+      if (!format.ok()) continue;
+      data_.format = *format;
+      return;
+    }
+  }
+  Result<Example> encode(const RawRow& raw, const std::vector<std::string>& columns, int64_t& cut_from) const {
+    ASSIGN_OR_RETURN(const OrderedJson row, parse_row(raw, columns));
+    ASSIGN_OR_RETURN(Example example, encoder_.encode(row, data_.format));
+    example.line = raw.line;
+    return fit(std::move(example), options_.length_max, cut_from);
+  }
+  void take(Batch& batch) {
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      ++data_.rows;
+      Result<Example>& example = batch.examples[i];
+      if (!example.ok()) {
+        data_.skipped.push_back({.line = batch.rows[i].line, .reason = example.status().message()});
+        continue;
+      }
+      if (batch.cut_from[i] > 0) data_.cut.push_back({.line = batch.rows[i].line, .tokens = batch.cut_from[i]});
+      data_.trained_tokens += std::count(example->trained.begin(), example->trained.end(), 1);
+      data_.examples.push_back(std::move(*example));
+    }
+    data_.cut_rows = static_cast<int64_t>(data_.cut.size());
+  }
+
+  const RowEncoder& encoder_;
+  const DatasetOptions& options_;
+  ThreadPool& pool_;
+  Dataset data_;
+};
+
+Status check_usable(const Path& file, const Dataset& data, const DatasetOptions& options) {
+  const std::string name = "\"" + file.string() + "\"";
+  if (data.rows == 0) return invalid_argument(name + " holds no rows");
+  const auto skipped = static_cast<double>(data.skipped.size());
+  if (!data.examples.empty() && skipped <= options.unusable_share_max * static_cast<double>(data.rows)) return ok_status();
+  constexpr size_t kShown = 3;
+  std::string reasons;
+  for (size_t i = 0; i < std::min(kShown, data.skipped.size()); ++i) {
+    reasons += "\n  " + file.string() + ":" + std::to_string(data.skipped[i].line) + ": " + data.skipped[i].reason;
+  }
+  const std::string count = data.examples.empty() ? "none of its " + std::to_string(data.rows) + " rows can be trained on"
+                                                  : std::to_string(data.skipped.size()) + " of its " + std::to_string(data.rows) +
+                                                        " rows can't be trained on, more than " +
+                                                        std::to_string(static_cast<int>(options.unusable_share_max * 100)) + " %";
+  return invalid_argument(name + ": " + count + reasons);
 }
 
-// Cuts to length_max; gives false when nothing trained is left.
-bool fit(Example& example, int64_t length_max, bool& cut) {
-  cut = static_cast<int64_t>(example.tokens.size()) > length_max;
-  if (cut) {
-    example.tokens.resize(length_max);
-    example.trained.resize(length_max);
+// Tokenised, or from the cache. The cache helps or is silent: its failures are no failures of the data.
+Result<Dataset> load_file(const Path& file, FileLoader& loader, const DatasetOptions& options, const std::string& key) {
+  const Path dir = Path(options.cache_dir) / "datasets";
+  if (!key.empty()) {
+    auto cached = read_dataset_cache(dir, key);
+    if (cached.ok()) {
+      cached->files_cached = 1;
+      return cached;
+    }
+    if (cached.status().code() != Code::kNotFound) LOG_WARN("{}; tokenising {} again", cached.status().message(), file.string());
   }
-  if (!example.trained.empty()) example.trained[0] = 0;
-  return std::any_of(example.trained.begin(), example.trained.end(), [](uint8_t t) { return t != 0; });
+  std::error_code error;
+  const auto changed = std::filesystem::last_write_time(file, error);
+  const auto bytes = std::filesystem::file_size(file, error);
+  ASSIGN_OR_RETURN(Dataset data, loader.load(file));
+  const bool same = std::filesystem::last_write_time(file, error) == changed && std::filesystem::file_size(file, error) == bytes;
+  if (!key.empty() && same) {
+    const Status written = write_dataset_cache(dir, key, data, options.cache_bytes_max);
+    if (!written.ok()) LOG_WARN("tokenised rows are not kept: {}", written.message());
+  }
+  return data;
 }
 
-void take_example(Dataset& dataset, Example example, const DatasetOptions& options) {
-  bool cut = false;
-  if (!fit(example, options.length_max, cut)) {
-    dataset.skipped.push_back({example.line, cut ? "longer than " + std::to_string(options.length_max) + " tokens before the first trained one"
-                                                 : "no trained token"});
-    return;
+void append(Dataset& all, Dataset more, const Path& file) {
+  const auto index = static_cast<int32_t>(all.files.size());
+  all.files.push_back(file.string());
+  if (index == 0) all.format = more.format;
+  for (Example& example : more.examples) {
+    example.file = index;
+    all.examples.push_back(std::move(example));
   }
-  dataset.cut_rows += cut ? 1 : 0;
-  dataset.trained_tokens += std::count(example.trained.begin(), example.trained.end(), 1);
-  dataset.examples.push_back(std::move(example));
+  for (SkippedRow& row : more.skipped) {
+    row.file = index;
+    all.skipped.push_back(std::move(row));
+  }
+  for (CutRow& row : more.cut) {
+    row.file = index;
+    all.cut.push_back(row);
+  }
+  all.trained_tokens += more.trained_tokens;
+  all.cut_rows += more.cut_rows;
+  all.rows += more.rows;
+  all.files_cached += more.files_cached;
+}
+
+Status check_options(const DatasetOptions& options) {
+  if (options.length_max < 2) return invalid_argument("the longest row must be at least 2 tokens, not " + std::to_string(options.length_max));
+  if (options.join && options.pack) return invalid_argument("\"join\" already fills rows; leave \"pack\" out");
+  if (!(options.unusable_share_max >= 0 && options.unusable_share_max <= 1)) {
+    return invalid_argument("the share of unusable rows is a number from 0 to 1");
+  }
+  return ok_status();
+}
+
+// All rows, neither joined nor packed.
+Result<Dataset> load_rows(std::span<const Path> files, const Tokenizer& tokenizer, const ChatTemplate* chat_template,
+                          const DatasetOptions& given) {
+  RETURN_IF_ERROR(check_options(given));
+  if (files.empty()) return invalid_argument("no data file is named");
+  DatasetOptions options = given;
+  if (options.join) options.length_max = 0;  // texts are cut into windows, not shortened
+  ASSIGN_OR_RETURN(const RowEncoder encoder, RowEncoder::create(tokenizer, chat_template, options));
+  ThreadPool pool(options.threads > 0 ? options.threads : usable_cpus());
+  FileLoader loader(encoder, options, pool);
+  Dataset all;
+  for (const Path& file : files) {
+    std::string key;
+    std::error_code error;
+    if (!options.cache_dir.empty() && std::filesystem::is_regular_file(file, error)) {
+      ASSIGN_OR_RETURN(key, dataset_cache_key(file, tokenizer, chat_template, options));
+    }
+    ASSIGN_OR_RETURN(Dataset data, load_file(file, loader, options, key));
+    RETURN_IF_ERROR(check_usable(file, data, options));
+    if (options.join && data.format != RowFormat::kText) {
+      return invalid_argument("\"" + file.string() + "\": only rows of \"text\" can be joined, and its rows are " + row_format_name(data.format));
+    }
+    append(all, std::move(data), file);
+  }
+  return all;
+}
+
+void lay_out(Dataset& data, const DatasetOptions& options) {
+  if (options.join) join_examples(data, options.length_max);
+  if (options.pack) pack_examples(data, options.length_max);
 }
 
 }  // namespace
 
-Result<RowFormat> detect_format(const Json& row) {
-  if (!row.is_object()) return invalid_argument("a row is a JSON object");
-  if (row.contains("prompt") && row.contains("completion")) return RowFormat::kPromptCompletion;
-  if (row.contains("messages")) return RowFormat::kMessages;
-  if (row.contains("instruction") && row.contains("output")) return RowFormat::kAlpaca;
-  if (row.contains("conversations")) return RowFormat::kShareGpt;
-  return invalid_argument("a row needs \"prompt\" and \"completion\", or \"messages\", or \"instruction\" and \"output\", or "
-                          "\"conversations\"");
+std::span<const Example> Dataset::unit(size_t index) const {
+  const std::span<const Example> all = examples;
+  if (packs.empty()) return all.subspan(index, 1);
+  const size_t end = index + 1 < packs.size() ? packs[index + 1] : examples.size();
+  return all.subspan(packs[index], end - packs[index]);
 }
 
-Result<Example> encode_row(const Json& row, RowFormat format, const Tokenizer& tokenizer,
-                           const ChatTemplate* chat_template, const DatasetOptions& options) {
-  if (!row.is_object()) return invalid_argument("a row is a JSON object");
-  if (format == RowFormat::kAuto) {
-    ASSIGN_OR_RETURN(format, detect_format(row));
+std::string Dataset::place(int32_t file, int64_t line) const {
+  const std::string name = static_cast<size_t>(file) < files.size() ? files[static_cast<size_t>(file)] : "row";
+  return name + ":" + std::to_string(line);
+}
+
+Result<EvalSplit> parse_eval_split(const std::string& text) {
+  const bool percent = text.ends_with('%');
+  const char* end = text.data() + text.size() - (percent ? 1 : 0);
+  EvalSplit split;
+  if (!percent && text.find('.') == std::string::npos) {
+    const auto [stop, error] = std::from_chars(text.data(), end, split.rows);
+    if (error == std::errc() && stop == end && split.rows > 0) return split;
+  } else {
+    const auto [stop, error] = std::from_chars(text.data(), end, split.share);
+    if (percent) split.share /= 100;
+    if (error == std::errc() && stop == end && split.share > 0 && split.share < 1) return split;
   }
-  switch (format) {
-    case RowFormat::kAuto:
-    case RowFormat::kPromptCompletion: {
-      ASSIGN_OR_RETURN(const std::string prompt, json_field<std::string>(row, "prompt"));
-      ASSIGN_OR_RETURN(const std::string completion, json_field<std::string>(row, "completion"));
-      return encode_pair(prompt, completion, tokenizer, options);
-    }
-    case RowFormat::kAlpaca: {
-      ASSIGN_OR_RETURN(const std::string instruction, json_field<std::string>(row, "instruction"));
-      ASSIGN_OR_RETURN(const std::string input, json_field_or<std::string>(row, "input", ""));
-      ASSIGN_OR_RETURN(const std::string output, json_field<std::string>(row, "output"));
-      return encode_pair(alpaca_prompt(instruction, input), output, tokenizer, options);
-    }
-    case RowFormat::kMessages:
-      if (!row.contains("messages")) return invalid_argument("field \"messages\" is missing");
-      return encode_messages(row["messages"], tokenizer, chat_template);
-    case RowFormat::kShareGpt: {
-      if (!row.contains("conversations")) return invalid_argument("field \"conversations\" is missing");
-      ASSIGN_OR_RETURN(const Json messages, sharegpt_messages(row["conversations"]));
-      return encode_messages(messages, tokenizer, chat_template);
-    }
+  return invalid_argument("\"" + text + "\" is no part to hold out: write a number of rows (300) or a share (0.1 or 10%)");
+}
+
+Result<Dataset> split_tail(Dataset& data, const EvalSplit& split) {
+  if (!data.packs.empty()) return invalid_argument("rows are split before they are packed (load_split)");
+  const auto rows = static_cast<int64_t>(data.examples.size());
+  int64_t held = split.rows;
+  if (split.share > 0) held = std::max<int64_t>(1, static_cast<int64_t>(split.share * static_cast<double>(rows)));
+  if (held <= 0) return invalid_argument("the part to hold out must be rows or a share of them");
+  if (held >= rows) {
+    return invalid_argument("holding out " + std::to_string(held) + " rows for evaluation leaves none of the " + std::to_string(rows) +
+                            " usable ones to train on");
   }
-  return internal_error("a row format without an encoder");
+  Dataset tail{.files = data.files, .format = data.format, .rows = held};
+  const auto first = data.examples.end() - static_cast<std::ptrdiff_t>(held);
+  tail.examples.assign(std::make_move_iterator(first), std::make_move_iterator(data.examples.end()));
+  data.examples.erase(first, data.examples.end());
+  for (const Example& example : tail.examples) tail.trained_tokens += std::count(example.trained.begin(), example.trained.end(), 1);
+  data.trained_tokens -= tail.trained_tokens;
+  return tail;
+}
+
+Result<Dataset> load_dataset(std::span<const Path> files, const Tokenizer& tokenizer, const ChatTemplate* chat_template,
+                             const DatasetOptions& options) {
+  ASSIGN_OR_RETURN(Dataset data, load_rows(files, tokenizer, chat_template, options));
+  lay_out(data, options);
+  return data;
 }
 
 Result<Dataset> load_dataset(const Path& file, const Tokenizer& tokenizer, const ChatTemplate* chat_template,
                              const DatasetOptions& options) {
-  ASSIGN_OR_RETURN(const std::string text, read_file(file, kFileBytesMax));
-  Dataset dataset;
-  RowFormat format = options.format;
-  int64_t rows = 0, line = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view row_text(text.data() + begin, end - begin);
-    begin = end + 1;
-    ++line;
-    if (row_text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    ++rows;
-    const std::string where = file.string() + ":" + std::to_string(line);
-    auto row = parse_json(row_text, where);
-    if (row.ok() && format == RowFormat::kAuto) {
-      auto detected = detect_format(*row);
-      if (!detected.ok()) return detected.status().with_context(where);
-      format = *detected;
-    }
-    auto example = row.ok() ? encode_row(*row, format, tokenizer, chat_template, options) : Result<Example>(row.status());
-    if (!example.ok()) {
-      if (rows == 1) return example.status().with_context(where);
-      dataset.skipped.push_back({line, example.status().message()});
-      continue;
-    }
-    example->line = line;
-    take_example(dataset, std::move(*example), options);
+  return load_dataset(std::span(&file, 1), tokenizer, chat_template, options);
+}
+
+Result<SplitDataset> load_split(std::span<const Path> files, const Tokenizer& tokenizer, const ChatTemplate* chat_template,
+                                const DatasetOptions& options, const EvalSplit& split) {
+  SplitDataset result;
+  ASSIGN_OR_RETURN(result.train, load_rows(files, tokenizer, chat_template, options));
+  if (!split.empty()) {
+    ASSIGN_OR_RETURN(result.held_out, split_tail(result.train, split));
   }
-  if (rows == 0) return invalid_argument("\"" + file.string() + "\" holds no rows");
-  if (dataset.examples.empty()) {
-    return invalid_argument("\"" + file.string() + "\": none of its " + std::to_string(rows) + " rows can be trained on (line " +
-                            std::to_string(dataset.skipped.front().line) + ": " + dataset.skipped.front().reason + ")");
-  }
-  return dataset;
+  lay_out(result.train, options);
+  DatasetOptions evaluated = options;
+  evaluated.pack = false;  // evaluation counts rows
+  lay_out(result.held_out, evaluated);
+  return result;
 }
 
 }  // namespace umbel

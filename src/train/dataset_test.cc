@@ -5,6 +5,9 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "io/test_folder.h"
+#include "train/dataset_cache.h"
+
 namespace umbel {
 namespace {
 
@@ -23,9 +26,11 @@ class DatasetTest : public testing::Test {
   }
 
   Result<Dataset> load(const std::string& text, DatasetOptions options = {.eos = 2}) {
-    const Path file = Path(testing::TempDir()) / "dataset_test.jsonl";
-    std::ofstream(file) << text;
-    return load_dataset(file, *tokenizer_, template_.get(), options);
+    return load_named("rows.jsonl", text, std::move(options));
+  }
+  Result<Dataset> load_named(const std::string& name, const std::string& text, DatasetOptions options) {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+    return load_dataset(folder_ / name, *tokenizer_, template_.get(), options);
   }
 
   std::string trained_text(const Example& example) {
@@ -36,6 +41,7 @@ class DatasetTest : public testing::Test {
     return *tokenizer_->decode(ids, /*skip_special=*/false);
   }
 
+  TestFolder folder_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
 };
@@ -66,8 +72,9 @@ TEST_F(DatasetTest, ShareGptIsMessagesUnderOtherNames) {
 }
 
 TEST_F(DatasetTest, UnusableRowsAreReportedWithTheirLine) {
-  auto dataset = load("{\"prompt\": \"a\", \"completion\": \"b\"}\n\n{\"prompt\": \"a\"}\n{broken\n{\"prompt\": 3, \"completion\": \"b\"}\n");
-  ASSERT_TRUE(dataset.ok());
+  auto dataset = load("{\"prompt\": \"a\", \"completion\": \"b\"}\n\n{\"prompt\": \"a\"}\n{broken\n{\"prompt\": 3, \"completion\": \"b\"}\n",
+                      {.eos = 2, .unusable_share_max = 0.8});
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
   ASSERT_EQ(dataset->skipped.size(), 3u);
   EXPECT_EQ(dataset->skipped[0].line, 3);
   EXPECT_NE(dataset->skipped[0].reason.find("completion"), std::string::npos);
@@ -90,7 +97,251 @@ TEST_F(DatasetTest, EmptyAndUselessFilesAreRefused) {
   EXPECT_FALSE(load("").ok());
   EXPECT_FALSE(load("\n\n").ok());
   EXPECT_FALSE(load("[1, 2]").ok());
-  EXPECT_FALSE(load("{\"text\": \"no format\"}").ok());
+  EXPECT_FALSE(load("{\"texts\": \"no format\"}").ok());
+}
+
+
+TEST_F(DatasetTest, TextsAreTrainedWholeAndMayBeJoined) {
+  const std::string text = "{\"text\": \"One day\"}\n{\"text\": \"\"}\n{\"text\": \"Two days later\"}\n";
+  auto dataset = load(text);
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+  ASSERT_EQ(dataset->examples.size(), 2u);
+  EXPECT_EQ(dataset->format, RowFormat::kText);
+  EXPECT_EQ(trained_text(dataset->examples[0]), "One day</s>");
+  EXPECT_EQ(dataset->examples[0].tokens.front(), 1);
+  EXPECT_EQ(dataset->skipped.at(0).line, 2);
+  auto joined = load(text, {.length_max = 5, .eos = 2, .join = true});
+  ASSERT_TRUE(joined.ok()) << joined.status().message();
+  std::string all;
+  for (const Example& window : joined->examples) all += trained_text(window);
+  EXPECT_EQ(all, "One day</s><s>Two days later</s>");
+  EXPECT_FALSE(load(R"({"prompt": "a", "completion": "b"})", {.eos = 2, .join = true}).ok());
+  EXPECT_FALSE(load(text, {.eos = 2, .join = true, .pack = true}).ok());
+}
+
+TEST_F(DatasetTest, CsvWithATemplate) {
+  const DatasetOptions options{.eos = 2, .prompt_template = "Customer: {text}\nIntent:", .completion_template = " {category}"};
+  auto dataset = load_named("rows.csv", "text,category\n\"Where is \"\"it\"\",\nplease?\",card_arrival\nlost,\n", options);
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+  EXPECT_EQ(dataset->format, RowFormat::kTemplate);
+  EXPECT_EQ(*tokenizer_->decode(dataset->examples.at(0).tokens, false), "<s>Customer: Where is \"it\",\nplease?\nIntent: card_arrival</s>");
+  EXPECT_EQ(trained_text(dataset->examples[0]), " card_arrival</s>");
+  auto wrong = load_named("rows.csv", "text,label\na,b\n", options);
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_NE(wrong.status().message().find("\"category\""), std::string::npos) << wrong.status().message();
+  EXPECT_NE(wrong.status().message().find("text, label"), std::string::npos);
+  DatasetOptions constant = options;
+  constant.completion_template = " yes";
+  EXPECT_FALSE(load_named("rows.csv", "text,category\na,b\n", constant).ok());
+  // A header of known names needs no template, and JSON rows may have one.
+  EXPECT_EQ(load_named("plain.csv", "prompt,completion\na, b\n", {.eos = 2})->format, RowFormat::kPromptCompletion);
+  EXPECT_EQ(trained_text(load(R"({"text": "x", "category": 7})", options)->examples.at(0)), " 7</s>");
+}
+
+TEST_F(DatasetTest, MessagesMayLeaveTurnsUntrainedAndSplitIntoPromptAndCompletion) {
+  auto weighted = load(R"({"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day", "weight": 0}, {"role": "user", "content": "Bye"}, {"role": "assistant", "content": "Farewell"}]})");
+  ASSERT_TRUE(weighted.ok()) << weighted.status().message();
+  EXPECT_EQ(trained_text(weighted->examples.at(0)), "Farewell</s>");
+  auto split = load(R"({"prompt": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}, {"role": "user", "content": "Bye"}], "completion": [{"role": "assistant", "content": "Farewell"}]})");
+  ASSERT_TRUE(split.ok()) << split.status().message();
+  EXPECT_EQ(trained_text(split->examples.at(0)), "Farewell</s>");
+  EXPECT_FALSE(load(R"({"messages": [{"role": "user", "content": "Hello"}]})").ok());  // nothing to train
+  EXPECT_FALSE(load(R"({"messages": [{"role": "user", "content": 3}, {"role": "assistant", "content": "x"}]})").ok());
+}
+
+// Qwen 3's way: a turn that is no longer the last one loses what stood before its words.
+TEST_F(DatasetTest, TemplatesThatRewriteEarlierTurnsAreUnderstoodByReplacement) {
+  template_ = ChatTemplate::from_source("{{ bos_token }}{% for m in messages %}{{ '<|' + m['role'] + '|>' }}{% if m['role'] == 'assistant' and loop.last %}{{ '(thought)' }}{% endif %}"
+                                        "{{ m['content'] | trim }}{% if m['role'] == 'assistant' %}{{ ' </s>' }}{% endif %}{% endfor %}",
+                                        {{"bos_token", "<s>"}, {"eos_token", "</s>"}}).value();
+  auto dataset = load(R"({"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": " Good day"}, {"role": "user", "content": "Good day"}, {"role": "assistant", "content": "Farewell"}]})");
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+  EXPECT_EQ(trained_text(dataset->examples.at(0)), "Good day </s>Farewell </s>");
+}
+
+TEST_F(DatasetTest, GenerationBlocksSayWhatIsTrained) {
+  template_ = ChatTemplate::from_source("{% for m in messages %}{{ '<|' + m['role'] + '|>' }}{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + eos_token }}{% endgeneration %}"
+                                        "{% else %}{{ m['content'] }}{% endif %}{% endfor %}", {{"eos_token", "</s>"}}).value();
+  const std::string row = R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "One"}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Two", "train": TRAIN}]})";
+  const auto with = [&](const std::string& value) { return std::string(row).replace(row.find("TRAIN"), 5, value); };
+  EXPECT_EQ(trained_text(load(with("true"))->examples.at(0)), "One</s>Two</s>");
+  EXPECT_EQ(trained_text(load(with("false"))->examples.at(0)), "One</s>");
+}
+
+TEST_F(DatasetTest, AnEndTokenInTheTextIsNotDoubled) {
+  auto dataset = load(R"({"prompt": "<s>a", "completion": " b</s>"})");
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+  EXPECT_EQ(std::count(dataset->examples[0].tokens.begin(), dataset->examples[0].tokens.end(), 1), 1);
+  EXPECT_EQ(std::count(dataset->examples[0].tokens.begin(), dataset->examples[0].tokens.end(), 2), 1);
+}
+
+TEST_F(DatasetTest, EncodingsOtherThanUtf8AreNamed) {
+  auto utf16 = load(std::string("\xff\xfe{\0\"\0", 6));
+  ASSERT_FALSE(utf16.ok());
+  EXPECT_NE(utf16.status().message().find("iconv"), std::string::npos);
+  auto latin = load("{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"caf\xe9\", \"completion\": \"b\"}\n");
+  ASSERT_TRUE(latin.ok()) << latin.status().message();
+  EXPECT_EQ(latin->skipped.at(0).line, 2);
+  EXPECT_NE(latin->skipped[0].reason.find("UTF-8"), std::string::npos) << latin->skipped[0].reason;
+  EXPECT_TRUE(load("\xef\xbb\xbf{\"prompt\": \"a\", \"completion\": \"b\"}").ok());
+}
+
+TEST_F(DatasetTest, TooManyUnusableRowsAreAnError) {
+  const std::string good = "{\"prompt\": \"a\", \"completion\": \"b\"}\n", bad = "{\"prompt\": \"a\"}\n";
+  EXPECT_TRUE(load(bad + good + good + bad).ok());
+  auto most = load(good + bad + bad);
+  ASSERT_FALSE(most.ok());
+  EXPECT_NE(most.status().message().find("2 of its 3 rows"), std::string::npos) << most.status().message();
+  EXPECT_NE(most.status().message().find("rows.jsonl:2"), std::string::npos);
+  auto all = load(bad + bad, {.eos = 2, .unusable_share_max = 1});
+  ASSERT_FALSE(all.ok());
+  EXPECT_NE(all.status().message().find("none of its 2 rows"), std::string::npos);
+}
+
+// Rows of many lengths, some bad.
+std::string many_rows(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    text += i % 97 == 5 ? "{broken\n" : "{\"prompt\": \"Row " + std::to_string(i) + " of\", \"completion\": \" " + std::string(i % 50 * 7, 'y') + " done\"}\n";
+  }
+  return text;
+}
+
+void expect_same(const Dataset& a, const Dataset& b) {
+  ASSERT_EQ(a.examples.size(), b.examples.size());
+  for (size_t i = 0; i < a.examples.size(); ++i) {
+    EXPECT_TRUE(a.examples[i].tokens == b.examples[i].tokens && a.examples[i].trained == b.examples[i].trained) << i;
+    EXPECT_EQ(a.examples[i].line, b.examples[i].line);
+  }
+  ASSERT_EQ(a.skipped.size(), b.skipped.size());
+  for (size_t i = 0; i < a.skipped.size(); ++i) {
+    EXPECT_EQ(a.skipped[i].line, b.skipped[i].line);
+    EXPECT_EQ(a.skipped[i].reason, b.skipped[i].reason);
+  }
+  ASSERT_EQ(a.cut.size(), b.cut.size());
+  for (size_t i = 0; i < a.cut.size(); ++i) EXPECT_TRUE(a.cut[i].line == b.cut[i].line && a.cut[i].tokens == b.cut[i].tokens);
+  EXPECT_EQ(a.trained_tokens, b.trained_tokens);
+  EXPECT_EQ(a.rows, b.rows);
+  EXPECT_EQ(a.format, b.format);
+}
+
+TEST_F(DatasetTest, ThreadsChangeNothingAndOrderIsTheFiles) {
+  const std::string text = many_rows(5000);
+  const Dataset one = load(text, {.length_max = 100, .eos = 2, .threads = 1}).value();
+  const Dataset four = load(text, {.length_max = 100, .eos = 2, .threads = 4}).value();
+  expect_same(one, four);
+  EXPECT_GT(one.cut.size(), 10u);
+  for (size_t i = 1; i < one.examples.size(); ++i) EXPECT_LT(one.examples[i - 1].line, one.examples[i].line);
+}
+
+TEST_F(DatasetTest, ASecondLoadComesFromTheCacheAndIsTheSame) {
+  const std::string text = many_rows(300);
+  DatasetOptions options{.length_max = 100, .eos = 2, .cache_dir = folder_.path()};
+  const Dataset made = load(text, options).value();
+  EXPECT_EQ(made.files_cached, 0);
+  const Dataset kept = load(text, options).value();
+  EXPECT_EQ(kept.files_cached, 1);
+  expect_same(made, kept);
+  // What rows depend on is in the key.
+  EXPECT_EQ(load(text + "{\"prompt\": \"a\", \"completion\": \"b\"}\n", options)->files_cached, 0);
+  DatasetOptions other = options;
+  other.length_max = 90;
+  EXPECT_EQ(load(text, other)->files_cached, 0);
+  other = options;
+  other.eos = -1;
+  EXPECT_EQ(load(text, other)->files_cached, 0);
+  template_ = ChatTemplate::from_source("x", Json::object()).value();
+  EXPECT_EQ(load(text, options)->files_cached, 0);
+}
+
+TEST_F(DatasetTest, NoByteOfACacheFileIsTrustedBlindly) {
+  const std::string text = many_rows(20);
+  const DatasetOptions options{.length_max = 100, .eos = 2, .cache_dir = folder_.path()};
+  const Dataset made = load(text, options).value();
+  const std::string key = dataset_cache_key(folder_ / "rows.jsonl", *tokenizer_, template_.get(), options).value();
+  const Path path = dataset_cache_path(folder_ / "datasets", key);
+  const std::string good = read_file(path).value();
+  const auto put = [&](const std::string& bytes) { std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes; };
+  for (size_t at = 0; at < good.size(); at += at < 200 ? 1 : 37) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 0x41);
+    put(bad);
+    EXPECT_FALSE(read_dataset_cache(folder_ / "datasets", key).ok()) << at;
+    put(good.substr(0, at));
+    EXPECT_FALSE(read_dataset_cache(folder_ / "datasets", key).ok()) << at;
+  }
+  put(good + "x");
+  EXPECT_FALSE(read_dataset_cache(folder_ / "datasets", key).ok());
+  // A damaged file is made anew, and used again.
+  put(good.substr(0, good.size() / 2));
+  const Dataset again = load(text, options).value();
+  EXPECT_EQ(again.files_cached, 0);
+  expect_same(made, again);
+  EXPECT_EQ(load(text, options)->files_cached, 1);
+}
+
+TEST_F(DatasetTest, ACacheThatCannotBeWrittenIsNoFailure) {
+  std::ofstream(folder_ / "file") << "x";
+  const DatasetOptions options{.eos = 2, .cache_dir = (folder_ / "file").string()};
+  EXPECT_TRUE(load(many_rows(3), options).ok());
+}
+
+TEST_F(DatasetTest, TheCacheKeepsToItsSizeAndForgetsTheOldest) {
+  DatasetOptions options{.eos = 2, .cache_dir = folder_.path(), .cache_bytes_max = 6000};
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(load(many_rows(20 + i), options).ok());
+  uint64_t bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "datasets")) bytes += entry.file_size();
+  EXPECT_LE(bytes, 6000u);
+  EXPECT_EQ(load(many_rows(25), options)->files_cached, 1);
+  EXPECT_EQ(load(many_rows(20), options)->files_cached, 0);
+}
+
+TEST_F(DatasetTest, SplitTailTakesTheLastRows) {
+  Dataset data = load(many_rows(100)).value();
+  const int64_t trained = data.trained_tokens;
+  const auto rows = static_cast<int64_t>(data.examples.size());
+  const Dataset tail = split_tail(data, {.rows = 30}).value();
+  ASSERT_EQ(tail.examples.size(), 30u);
+  EXPECT_EQ(static_cast<int64_t>(data.examples.size()), rows - 30);
+  EXPECT_EQ(tail.examples.back().line, 100);
+  EXPECT_EQ(data.examples.back().line + 1, tail.examples.front().line);
+  EXPECT_EQ(data.trained_tokens + tail.trained_tokens, trained);
+  EXPECT_EQ(split_tail(data, parse_eval_split("10%").value()).value().examples.size(), static_cast<size_t>((rows - 30) / 10));
+  EXPECT_FALSE(split_tail(data, {.rows = 1000}).ok());
+  EXPECT_FALSE(split_tail(data, {}).ok());
+}
+
+TEST_F(DatasetTest, SplitsAreRowsOrShares) {
+  EXPECT_EQ(parse_eval_split("300")->rows, 300);
+  EXPECT_DOUBLE_EQ(parse_eval_split("0.25")->share, 0.25);
+  EXPECT_DOUBLE_EQ(parse_eval_split("5%")->share, 0.05);
+  for (const char* text : {"", "0", "-3", "1.5", "100%", "ten", "3 rows", "%", "0.0"}) EXPECT_FALSE(parse_eval_split(text).ok()) << text;
+}
+
+TEST_F(DatasetTest, NoWindowOrPackHoldsBothSidesOfASplit) {
+  std::ofstream(folder_ / "t.jsonl") << "{\"text\": \"One\"}\n{\"text\": \"Two\"}\n{\"text\": \"Three\"}\n";
+  const std::vector<Path> files = {folder_ / "t.jsonl"};
+  const auto split = load_split(files, *tokenizer_, nullptr, {.eos = 2, .join = true}, {.rows = 1});
+  ASSERT_TRUE(split.ok()) << split.status().message();
+  EXPECT_EQ(trained_text(split->train.examples.at(0)), "One</s><s>Two</s>");
+  EXPECT_EQ(trained_text(split->held_out.examples.at(0)), "Three</s>");
+  Dataset packed = load(many_rows(40), {.eos = 2, .pack = true}).value();
+  EXPECT_LT(packed.units(), packed.examples.size());
+  EXPECT_FALSE(split_tail(packed, {.rows = 1}).ok());
+}
+
+TEST_F(DatasetTest, SeveralFilesAreOneAndPlacesAreNamed) {
+  std::ofstream(folder_ / "a.jsonl") << "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
+  std::ofstream(folder_ / "b.json") << "[{\"prompt\": \"a\", \"completion\": \"b\"},\n{\"prompt\": \"a\"}]";
+  const std::vector<Path> files = {folder_ / "a.jsonl", folder_ / "b.json"};
+  const auto data = load_dataset(files, *tokenizer_, nullptr, {.eos = 2});
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  EXPECT_EQ(data->examples.size(), 2u);
+  EXPECT_EQ(data->rows, 3);
+  EXPECT_EQ(data->place(data->skipped.at(0).file, data->skipped[0].line), files[1].string() + ":2");
+  const std::vector<Path> absent = {folder_ / "a.jsonl", folder_ / "c.jsonl"};
+  EXPECT_NE(load_dataset(absent, *tokenizer_, nullptr, {.eos = 2}).status().message().find("c.jsonl"), std::string::npos);
+  EXPECT_FALSE(load_dataset(std::span<const Path>(), *tokenizer_, nullptr, {}).ok());
 }
 
 }  // namespace

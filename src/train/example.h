@@ -13,13 +13,22 @@ struct Example {
   std::vector<TokenId> tokens;
   // trained[i] != 0: the loss counts the prediction of tokens[i] from what stands before it. trained[0] is 0.
   std::vector<uint8_t> trained;
-  int64_t line = 0;  // in its file, from 1
+  int64_t line = 0;  // in its file, from 1; of a window of joined texts: of the text that it begins in
+  int32_t file = 0;  // index into Dataset::files
 };
 
 // A row that can't be used, and why.
 struct SkippedRow {
   int64_t line = 0;
   std::string reason;
+  int32_t file = 0;
+};
+
+// A row that was longer than the limit and lost its end.
+struct CutRow {
+  int64_t line = 0;
+  int64_t tokens = 0;  // that it had
+  int32_t file = 0;
 };
 
 }  // namespace umbel
