@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   umbel::apps::add_score(program, run);
   umbel::apps::add_train(program, run);
   umbel::apps::add_adapter(program, run);
+  umbel::apps::add_data(program, run);
   umbel::apps::add_bench(program, run);
   umbel::apps::add_bench_train(program, run);
   umbel::apps::add_measure(program, run);

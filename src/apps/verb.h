@@ -19,6 +19,7 @@ void add_template(CLI::App& program, Run& run);
 void add_score(CLI::App& program, Run& run);
 void add_train(CLI::App& program, Run& run);
 void add_adapter(CLI::App& program, Run& run);
+void add_data(CLI::App& program, Run& run);
 void add_bench(CLI::App& program, Run& run);
 void add_bench_train(CLI::App& program, Run& run);
 void add_measure(CLI::App& program, Run& run);

@@ -139,7 +139,7 @@ void train_turn_ends(const std::vector<TokenSpan>& tokens, const Tokenizer& toke
     }
     if (end == tokens.size() || !tokenizer.is_special(tokens[end].id)) continue;
     std::fill(example.trained.begin() + static_cast<std::ptrdiff_t>(i), example.trained.begin() + static_cast<std::ptrdiff_t>(end) + 1, 1);
-    i = end;
+    i = end + 1;  // what stands behind it begins another turn
   }
 }
 

@@ -78,6 +78,7 @@ Json job_fields(const JobPlan& plan) {
                  {"worse_than_base_fails", plan.life.worse_than_base_fails},
                  {"length_max", plan.dataset.length_max},
                  {"format", static_cast<int>(plan.dataset.format)},
+                 {"pack", plan.dataset.pack},
                  {"sweep", plan.sweep}});
   return fields;
 }

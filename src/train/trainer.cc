@@ -124,7 +124,7 @@ class SharedTrainer final : public Trainer {
 Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) {
   ASSIGN_OR_RETURN(auto adapter, TrainableAdapter::create(spec, model_->targets(), base_name, &shared_));
   if (data.examples.empty()) return invalid_argument(spec.name + ": the data set is empty");
-  RowOrder order(data.examples.size(), spec.batch, spec.seed, spec.shuffle);
+  RowOrder order(data.units(), spec.batch, spec.seed, spec.shuffle);
   const int64_t steps = order.steps_per_epoch() * spec.epochs;
   Schedule schedule{.kind = spec.schedule, .steps = steps,
                     .warmup_steps = static_cast<int64_t>(std::ceil(spec.warmup_share * static_cast<double>(steps))),
@@ -270,10 +270,11 @@ std::vector<StepReport> SharedTrainer::step() {
     int64_t trained = 0;
     uint64_t place = 0;
     for (const size_t index : job.order.batch(job.state.step)) {
-      const Example& example = job.data->examples[index];
-      trained += std::count(example.trained.begin() + 1, example.trained.end(), 1);
-      report.tokens += static_cast<int64_t>(example.tokens.size()) - 1;
-      items.push_back({&example, static_cast<int32_t>(j), dropout_key(job, place++)});
+      for (const Example& example : job.data->unit(index)) {
+        trained += std::count(example.trained.begin() + 1, example.trained.end(), 1);
+        report.tokens += static_cast<int64_t>(example.tokens.size()) - 1;
+        items.push_back({&example, static_cast<int32_t>(j), dropout_key(job, place++)});
+      }
     }
     weights[j] = 1.0 / static_cast<double>(trained);
   }

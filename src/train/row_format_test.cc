@@ -1,0 +1,112 @@
+// Rows against transformers' ids (tests/goldens/dataset.json, recorded by tools/record_dataset_goldens.py).
+#include "train/row_format.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "train/chat_rows.h"
+
+namespace umbel {
+namespace {
+
+Path source_dir() {
+  const char* dir = std::getenv("UMBEL_SOURCE_DIR");
+  return dir != nullptr ? Path(dir) : Path(".");
+}
+
+// The folder of a real tokenizer, empty where it is absent.
+Path tokenizer_dir(const std::string& name) {
+  if (name == "seedling") return source_dir() / "assets/seedling";
+  const char* given = std::getenv("UMBEL_DATA");
+  const Path dir = (given != nullptr ? Path(given) : source_dir() / "../shared/data") / "tokenizers" / name;
+  std::error_code ignored;
+  return std::filesystem::exists(dir / "tokenizer.json", ignored) ? dir : Path();
+}
+
+OrderedJson goldens() {
+  const Path path = source_dir() / "tests/goldens/dataset.json";
+  return parse_ordered_json(read_file(path).value(), "dataset.json").value();
+}
+
+using Ids = std::vector<TokenId>;
+
+class RealTokenizers : public testing::TestWithParam<const char*> {};
+
+TEST_P(RealTokenizers, PairsAndTextsAreTransformersIds) {
+  const Path dir = tokenizer_dir(GetParam());
+  if (dir.empty()) GTEST_SKIP() << "no real inputs: set UMBEL_DATA to their folder";
+  const auto tokenizer = Tokenizer::load(dir).value();
+  const OrderedJson all = goldens();
+  const OrderedJson& golden = all["tokenizers"][GetParam()];
+  const DatasetOptions options{.eos = golden["eos"].get<TokenId>()};
+  const RowEncoder encoder = RowEncoder::create(*tokenizer, nullptr, options).value();
+  for (size_t i = 0; i < all["pairs"].size(); ++i) {
+    const OrderedJson row = {{"prompt", all["pairs"][i][0]}, {"completion", all["pairs"][i][1]}};
+    const Example example = encoder.encode(row, RowFormat::kPromptCompletion).value();
+    Ids expected = golden["pairs"][i]["prompt"].get<Ids>();
+    const size_t untrained = expected.size();
+    const Ids completion = golden["pairs"][i]["completion"].get<Ids>();
+    expected.insert(expected.end(), completion.begin(), completion.end());
+    EXPECT_EQ(example.tokens, expected) << row.dump();
+    ASSERT_EQ(example.trained.size(), expected.size());
+    for (size_t k = 0; k < expected.size(); ++k) EXPECT_EQ(example.trained[k], k >= untrained ? 1 : 0) << row.dump() << " " << k;
+  }
+  for (size_t i = 0; i < all["texts"].size(); ++i) {
+    const Example example = encoder.encode(OrderedJson{{"text", all["texts"][i]}}, RowFormat::kText).value();
+    EXPECT_EQ(example.tokens, golden["texts"][i].get<Ids>());
+    EXPECT_EQ(std::count(example.trained.begin(), example.trained.end(), 0), 0);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Names, RealTokenizers, testing::Values("seedling", "gpt2", "llama2", "phi2"));
+
+TEST(RowFormat, ConversationsAreTransformersIdsAndMasks) {
+  const Path dir = source_dir() / "assets/seedling";
+  const auto tokenizer = Tokenizer::load(dir).value();
+  const auto own = ChatTemplate::load(dir).value();
+  for (const OrderedJson& talk : goldens()["talks"]) {
+    const auto blocks = ChatTemplate::from_source(talk["template"].get<std::string>(), {{"bos_token", "<s>"}, {"eos_token", "</s>"}}).value();
+    const Conversation conversation{.messages = talk["messages"]};
+    const Example example = encode_conversation(conversation, *tokenizer, blocks.get()).value();
+    EXPECT_EQ(example.tokens, talk["ids"].get<Ids>());
+    EXPECT_EQ(example.trained, talk["trained"].get<std::vector<uint8_t>>());
+    if (talk["name"] != "seedling") continue;
+    // Without blocks the same comes from what each turn adds.
+    const Example grown = encode_conversation(conversation, *tokenizer, own.get()).value();
+    EXPECT_EQ(grown.tokens, example.tokens);
+    EXPECT_EQ(grown.trained, example.trained);
+  }
+}
+
+TEST(RowFormat, NamesComeBack) {
+  for (const char* name : {"auto", "prompt-completion", "messages", "alpaca", "sharegpt", "text", "template"}) {
+    EXPECT_EQ(row_format_name(parse_row_format(name).value()), name);
+  }
+  EXPECT_NE(parse_row_format("csv").status().message().find("prompt-completion"), std::string::npos);
+}
+
+TEST(RowFormat, FieldsDecide) {
+  EXPECT_EQ(detect_format({{"prompt", ""}, {"completion", ""}}).value(), RowFormat::kPromptCompletion);
+  EXPECT_EQ(detect_format({{"instruction", ""}, {"input", ""}, {"output", ""}}).value(), RowFormat::kAlpaca);
+  EXPECT_EQ(detect_format({{"conversations", OrderedJson::array()}}).value(), RowFormat::kShareGpt);
+  EXPECT_EQ(detect_format({{"text", "x"}, {"source", "y"}}).value(), RowFormat::kText);
+  EXPECT_FALSE(detect_format({{"question", "x"}, {"answer", "y"}}).ok());
+  EXPECT_FALSE(detect_format(OrderedJson::array()).ok());
+}
+
+TEST(RowFormat, ShareGptNamesBecomeRoles) {
+  const OrderedJson turns = OrderedJson::parse(R"([{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}, {"from": "observation", "value": "c"}])");
+  const OrderedJson system = "rules";
+  const OrderedJson messages = sharegpt_messages(turns, &system).value();
+  ASSERT_EQ(messages.size(), 4u);
+  EXPECT_EQ(messages[0]["role"], "system");
+  EXPECT_EQ(messages[1]["role"], "user");
+  EXPECT_EQ(messages[2]["role"], "assistant");
+  EXPECT_EQ(messages[3]["role"], "tool");
+  EXPECT_FALSE(sharegpt_messages(OrderedJson::parse(R"([{"from": "human"}])"), nullptr).ok());
+  EXPECT_FALSE(sharegpt_messages("x", nullptr).ok());
+}
+
+}  // namespace
+}  // namespace umbel
