@@ -36,8 +36,8 @@ A small file:
   jobs:
     - {name: intents, data: intents.jsonl}
     - {name: slots, data: slots.jsonl, kind: flora, rank: 4, learning_rate: 8e-2}
-Rows: {"prompt", "completion"}, {"messages"}, {"instruction", "input", "output"} or {"conversations"}. The loss counts the
-completion (or the assistant's turns) and the end token. An adapter's folder is complete when adapter_config.json is in it: a
+Rows: {"prompt", "completion"}, {"messages"}, {"instruction", "input", "output"}, {"conversations"}, {"text"} or CSV ("umbel data
+preview" shows them). The loss counts the completion (or the assistant's turns) and the end token. An adapter's folder is complete when adapter_config.json is in it: a
 running "umbel serve --adapters" picks it up by itself.)";
 
 struct Flags {
@@ -281,6 +281,7 @@ Status place_full_jobs(const BaseModel& base, RunSpec& spec) {
 
 Status run_train(Flags flags) {
   ASSIGN_OR_RETURN(RunSpec spec, read_spec(flags));
+  for (JobPlan& plan : spec.jobs) plan.dataset.cache_dir = kernels::default_cache_dir();
   Problems problems;
   check_files(spec, problems);
   if (!spec.base.empty()) flags.model.model = spec.base;

@@ -42,6 +42,11 @@ const ConfigKey kFields[] = {
     {kJob, "eval_data", "", "", "file of held-out rows", [](V& v) -> FieldSlot { return PathSlot{.text = &v.job.eval_data}; }},
     {kJob, "eval_rows", "", "", "hold out the last rows of data; 0 = none", [](V& v) -> FieldSlot { return &v.job.eval_rows; }, 0, kBig},
     {kJob, "length_max", "max_length", "len", "tokens of a row; a longer one is cut at its end", [](V& v) -> FieldSlot { return &v.job.dataset.length_max; }, 2, 1 << 20},
+    {kJob, "format", "", "", "shape of the rows; auto = by the fields of the first one", [](V& v) -> FieldSlot { return choice(v.job.dataset.format, parse_row_format, row_format_name); }},
+    {kJob, "template", "", "", "prompt of rows with other fields, as \"Question: {question}\"", [](V& v) -> FieldSlot { return &v.job.dataset.prompt_template; }},
+    {kJob, "completion", "", "", "with template: what is trained behind it, as \" {answer}\"", [](V& v) -> FieldSlot { return &v.job.dataset.completion_template; }},
+    {kJob, "join", "", "", "text rows: joined into windows of length_max tokens", [](V& v) -> FieldSlot { return &v.job.dataset.join; }},
+    {kJob, "pack", "", "", "a batch counts rows filled with several examples", [](V& v) -> FieldSlot { return &v.job.dataset.pack; }},
 
     {kJob, "kind", "", "", "what is trained", [](V& v) -> FieldSlot { return choice(v.job.job.kind, parse_train_kind, train_kind_name); }},
     {kJob, "rank", "", "r", "inner size of LoRA kinds, components of FLoRA", [](V& v) -> FieldSlot { return &v.job.job.rank; }},

@@ -271,8 +271,8 @@ Result<Dataset> split_tail(Dataset& data, const EvalSplit& split) {
   if (split.share > 0) held = std::max<int64_t>(1, static_cast<int64_t>(split.share * static_cast<double>(rows)));
   if (held <= 0) return invalid_argument("the part to hold out must be rows or a share of them");
   if (held >= rows) {
-    return invalid_argument("holding out " + std::to_string(held) + " rows for evaluation leaves none of the " + std::to_string(rows) +
-                            " usable ones to train on");
+    return invalid_argument("holding out " + std::to_string(held) + " rows for evaluation leaves nothing to train on: " +
+                            (data.files.empty() ? "the data" : data.files.front()) + " has " + std::to_string(rows) + " that can be used");
   }
   Dataset tail{.files = data.files, .format = data.format, .rows = held};
   const auto first = data.examples.end() - static_cast<std::ptrdiff_t>(held);

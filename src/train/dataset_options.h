@@ -22,7 +22,7 @@ enum class RowFormat : uint8_t {
 
 // "auto", "prompt-completion", "messages", "alpaca", "sharegpt", "text", "template".
 Result<RowFormat> parse_row_format(const std::string& name);
-std::string row_format_name(RowFormat format);
+std::string row_format_name(RowFormat format);  // "" behind the last one
 
 struct DatasetOptions {
   RowFormat format = RowFormat::kAuto;

@@ -344,5 +344,35 @@ TEST_F(DatasetTest, SeveralFilesAreOneAndPlacesAreNamed) {
   EXPECT_FALSE(load_dataset(std::span<const Path>(), *tokenizer_, nullptr, {}).ok());
 }
 
+TEST_F(DatasetTest, RealFilesOfEveryShape) {
+  const char* given = std::getenv("UMBEL_DATA");
+  const Path data = given != nullptr ? Path(given) : Path(std::getenv("UMBEL_SOURCE_DIR")) / "../shared/data";
+  if (!std::filesystem::is_directory(data)) GTEST_SKIP() << "no real inputs: set UMBEL_DATA to their folder";
+  struct Case {
+    const char* file;
+    RowFormat format;
+    int64_t rows;
+  };
+  for (const Case& c : {Case{"datasets/instruct/alpaca_en_demo.json", RowFormat::kAlpaca, 999},
+                        Case{"datasets/sharegpt_like/dummy_conversation.json", RowFormat::kShareGpt, 500},
+                        Case{"tasks/banking77.train.jsonl", RowFormat::kPromptCompletion, 10003},
+                        Case{"corpus/valid.jsonl.gz", RowFormat::kText, 272}}) {
+    const auto loaded = load_dataset(data / c.file, *tokenizer_, template_.get(), {.length_max = 100000, .eos = 2});
+    ASSERT_TRUE(loaded.ok()) << c.file << ": " << loaded.status().message();
+    EXPECT_EQ(loaded->format, c.format) << c.file;
+    EXPECT_EQ(loaded->rows, c.rows) << c.file;
+    EXPECT_TRUE(loaded->skipped.empty()) << c.file << ": " << loaded->skipped.at(0).reason;
+    for (const Example& example : loaded->examples) ASSERT_EQ(example.tokens.back(), 2) << c.file << ":" << example.line;
+  }
+  const DatasetOptions bank{.eos = 2, .prompt_template = "{text}", .completion_template = " {category}"};
+  const auto csv = load_dataset(data / "datasets/banking77/train.csv", *tokenizer_, nullptr, bank);
+  ASSERT_TRUE(csv.ok()) << csv.status().message();
+  EXPECT_EQ(csv->rows, 10003);
+  EXPECT_TRUE(csv->skipped.empty());
+  const auto windows = load_dataset(data / "corpus/valid.jsonl.gz", *tokenizer_, nullptr, {.length_max = 257, .eos = 2, .join = true});
+  ASSERT_TRUE(windows.ok()) << windows.status().message();
+  for (size_t i = 0; i + 1 < windows->examples.size(); ++i) ASSERT_EQ(windows->examples[i].tokens.size(), 257u);
+}
+
 }  // namespace
 }  // namespace umbel

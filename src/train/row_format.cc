@@ -65,7 +65,7 @@ std::string row_format_name(RowFormat format) {
   for (const auto& [known, text] : kFormatNames) {
     if (known == format) return text;
   }
-  return "?";
+  return "";
 }
 
 Result<RowFormat> detect_format(const OrderedJson& row) {

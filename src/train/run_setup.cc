@@ -55,21 +55,13 @@ Status check_spec(const RunSpec& spec) {
   return problems.status();
 }
 
-Dataset part_of(const Dataset& data, size_t begin, size_t end) {
-  Dataset part;
-  part.examples.assign(data.examples.begin() + static_cast<int64_t>(begin), data.examples.begin() + static_cast<int64_t>(end));
-  for (const Example& example : part.examples) part.trained_tokens += std::count(example.trained.begin(), example.trained.end(), 1);
-  return part;
-}
-
 // Files are read once, whatever number of jobs use them the same way.
 class DataShelf {
  public:
   explicit DataShelf(const RunServices& services) : services_(services) {}
 
   struct Rows {
-    std::shared_ptr<const Dataset> all;       // as loaded
-    std::shared_ptr<const Dataset> train;
+    std::shared_ptr<const Dataset> train;     // knows the skipped rows of the whole file
     std::shared_ptr<const Dataset> held_out;  // the last ones, where some are held out
   };
   Result<Rows> load(const std::string& file, DatasetOptions options, int64_t held_out) {
@@ -78,16 +70,17 @@ class DataShelf {
     for (const Known& known : known_) {
       if (known.file == file && known.options == options && known.held_out == held_out) return known.rows;
     }
-    ASSIGN_OR_RETURN(Dataset data, load_dataset(file, *services_.tokenizer, services_.chat_template.get(), options));
-    Rows rows;
-    rows.all = rows.train = std::make_shared<const Dataset>(std::move(data));
-    if (held_out > 0) RETURN_IF_ERROR(split(rows, file, static_cast<size_t>(held_out)));
+    const Path path = file;
+    auto loaded = load_split({&path, 1}, *services_.tokenizer, services_.chat_template.get(), options, {.rows = held_out});
+    if (!loaded.ok()) return loaded.status();
+    Rows rows{.train = std::make_shared<const Dataset>(std::move(loaded->train))};
+    if (held_out > 0) rows.held_out = std::make_shared<const Dataset>(std::move(loaded->held_out));
     known_.push_back({file, options, held_out, rows});
     return rows;
   }
   std::vector<LoadedData> loaded() const {
     std::vector<LoadedData> all;
-    for (const auto& known : known_) all.push_back({known.file, known.rows.all});
+    for (const auto& known : known_) all.push_back({known.file, known.rows.train});
     return all;
   }
 
@@ -98,16 +91,6 @@ class DataShelf {
     int64_t held_out;
     Rows rows;
   };
-  static Status split(Rows& rows, const std::string& file, size_t held_out) {
-    const size_t count = rows.all->examples.size();
-    if (held_out >= count) {
-      return invalid_argument("eval_rows " + std::to_string(held_out) + " leaves nothing to train on: " + file + " has " +
-                              std::to_string(count) + " rows that can be used");
-    }
-    rows.train = std::make_shared<const Dataset>(part_of(*rows.all, 0, count - held_out));
-    rows.held_out = std::make_shared<const Dataset>(part_of(*rows.all, count - held_out, count));
-    return ok_status();
-  }
   const RunServices& services_;
   std::vector<Known> known_;
 };
@@ -117,10 +100,10 @@ Status load_rows(RunJob& job, DataShelf& shelf) {
   ASSIGN_OR_RETURN(const DataShelf::Rows rows, shelf.load(plan.data, plan.dataset, plan.eval_rows));
   job.data = rows.train;
   job.held_out = rows.held_out;
-  job.skipped_rows = static_cast<int64_t>(rows.all->skipped.size());
+  job.skipped_rows = static_cast<int64_t>(rows.train->skipped.size());
   if (!plan.eval_data.empty()) {
     ASSIGN_OR_RETURN(const DataShelf::Rows looked_at, shelf.load(plan.eval_data, plan.dataset, 0));
-    job.held_out = looked_at.all;
+    job.held_out = looked_at.train;
   }
   if (job.held_out) {
     for (const Example& example : job.held_out->examples) job.held_out_tokens += static_cast<int64_t>(example.tokens.size()) - 1;

@@ -1,0 +1,116 @@
+// umbel data preview, run as a user would.
+#include <gtest/gtest.h>
+
+#include "io/test_folder.h"
+#include "program.h"
+
+namespace umbel {
+namespace {
+
+using testing::Finished;
+using testing::run_program;
+
+class DataPreview : public ::testing::Test {
+ protected:
+  std::string write(const std::string& name, const std::string& bytes) {
+    std::ofstream(folder_ / name, std::ios::binary) << bytes;
+    return (folder_ / name).string();
+  }
+  // With a cache of its own.
+  Finished preview(const std::string& arguments, const std::string& input = "") {
+    setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1);
+    Finished run = run_program("data preview " + arguments, input);
+    unsetenv("XDG_CACHE_HOME");
+    return run;
+  }
+
+  TestFolder folder_;
+};
+
+constexpr const char* kRows =
+    "{\"prompt\": \"Query: hi\\nIntent:\", \"completion\": \" greeting\"}\n"
+    "{\"prompt\": \"Query: hi\\nIntent:\", \"completion\": \" greeting\"}\n"
+    "{\"prompt\": \"Query: bye\"}\n"
+    "{\"prompt\": \"Query: \x1b[31mred\\nIntent:\", \"completion\": \" colour\"}\n"
+    "{\"prompt\": \"Query: \\u001b[31mred\\nIntent:\", \"completion\": \" colour\"}\n";
+
+TEST_F(DataPreview, TrainedTextStandsInBrackets) {
+  const Finished run = preview(write("rows.jsonl", kRows));
+  ASSERT_EQ(run.status, 0) << run.error;
+  EXPECT_NE(run.out.find("<s>Query: hi\nIntent:⟦ greeting</s>⟧"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("rows.jsonl:3: skipped: field \"completion\" is missing"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("rows.jsonl:4: skipped:"), std::string::npos) << run.out;  // a raw control character is no JSON
+  EXPECT_NE(run.out.find("duplicates 1"), std::string::npos) << run.out;
+  EXPECT_EQ(run.out.find('\x1b'), std::string::npos) << "a stranger's escape sequence reached the terminal";
+  EXPECT_NE(run.out.find("\\x1b[31mred"), std::string::npos) << run.out;
+}
+
+TEST_F(DataPreview, ColourTellsThemApartOnATerminal) {
+  const Finished run = preview(write("rows.jsonl", kRows) + " --color always --rows 1");
+  ASSERT_EQ(run.status, 0) << run.error;
+  EXPECT_NE(run.out.find("\x1b[32m greeting</s>\x1b[0m"), std::string::npos) << run.out;
+  EXPECT_EQ(run.out.find("⟦"), std::string::npos);
+}
+
+TEST_F(DataPreview, JsonHoldsIdsTextsAndNumbers) {
+  const std::string file = write("rows.jsonl", kRows);
+  const Finished run = preview(file + " --json --rows 1");
+  ASSERT_EQ(run.status, 0) << run.error;
+  const Json report = parse_json(run.out, "report").value();
+  EXPECT_EQ(report["format"], "prompt-completion");
+  EXPECT_EQ(report["statistics"]["rows"], 5);
+  EXPECT_EQ(report["statistics"]["examples"], 3);
+  EXPECT_EQ(report["statistics"]["duplicates"], 1);
+  ASSERT_EQ(report["rows"].size(), 1u);
+  EXPECT_EQ(report["rows"][0]["texts"][1]["text"], " greeting</s>");
+  EXPECT_EQ(report["rows"][0]["texts"][1]["trained"], true);
+  EXPECT_EQ(report["rows"][0]["ids"].size(), report["rows"][0]["trained"].size());
+  EXPECT_EQ(report["skipped"][0]["line"], 3);
+  EXPECT_EQ(report["files_cached"], 0);
+  EXPECT_EQ(parse_json(preview(file + " --json").out, "report").value()["files_cached"], 1);
+  EXPECT_EQ(parse_json(preview(file + " --json --no-cache").out, "report").value()["files_cached"], 0);
+}
+
+TEST_F(DataPreview, CsvTemplatesAndPipes) {
+  const std::string csv = write("bank.csv", "text,category\n\"lost, sadly\",card lost\n");
+  const Finished run = preview(csv + " --template 'Customer: {text}\\nIntent:' --completion ' {category}'");
+  ASSERT_EQ(run.status, 0) << run.error;
+  EXPECT_NE(run.out.find("Customer: lost, sadly\nIntent:⟦ card lost</s>⟧"), std::string::npos) << run.out;
+  const Finished piped = preview("/dev/stdin", kRows);
+  ASSERT_EQ(piped.status, 0) << piped.error;
+  EXPECT_NE(piped.out.find("/dev/stdin:1:"), std::string::npos) << piped.out;
+}
+
+TEST_F(DataPreview, JoinedAndPackedRows) {
+  const std::string texts = write("texts.jsonl", "{\"text\": \"One day\"}\n{\"text\": \"Two days later\"}\n");
+  const Finished joined = preview(texts + " --join --max-length 64");
+  ASSERT_EQ(joined.status, 0) << joined.error;
+  EXPECT_NE(joined.out.find("<s>⟦One day</s><s>Two days later</s>⟧"), std::string::npos) << joined.out;
+  const Finished packed = preview(write("rows.jsonl", kRows) + " --pack --max-length 64 --json");
+  EXPECT_EQ(parse_json(packed.out, "report").value()["statistics"]["units"], 1);
+}
+
+TEST_F(DataPreview, WhatCannotBeReadIsNamedWithTheRemedy) {
+  const std::string empty = write("empty.jsonl", "");
+  const std::string wide = write("wide.jsonl", std::string("\xff\xfe{\0", 4));
+  const std::string good = write("rows.jsonl", kRows);
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {empty, "holds no rows"},
+      {wide, "iconv"},
+      {"absent.jsonl", "absent.jsonl"},
+      {good + " --format csv", "prompt-completion"},
+      {good + " --format messages", "none of its 5 rows"},
+      {good + " --template '{prompt'", "stands alone"},
+      {good + " --join", "only rows of \"text\" can be joined"},
+      {good + " --base nowhere", "nowhere"},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    const Finished run = preview(arguments);
+    EXPECT_NE(run.status, 0) << arguments;
+    EXPECT_NE(run.error.find(expected), std::string::npos) << arguments << "\n" << run.error;
+    EXPECT_EQ(run.error.find("terminate"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace umbel
