@@ -108,5 +108,37 @@ TEST(RowFormat, ShareGptNamesBecomeRoles) {
   EXPECT_FALSE(sharegpt_messages("x", nullptr).ok());
 }
 
+TEST(RowFormat, AlpacaPromptsAreStanfords) {
+  const auto tokenizer = Tokenizer::load(source_dir() / "assets/seedling").value();
+  const RowEncoder encoder = RowEncoder::create(*tokenizer, nullptr, {.eos = 2}).value();
+  const auto text = [&](const OrderedJson& row) {
+    return tokenizer->decode(encoder.encode(row, RowFormat::kAlpaca).value().tokens, /*skip_special=*/false).value();
+  };
+  EXPECT_EQ(text({{"instruction", "Add."}, {"input", "2, 3"}, {"output", "5"}}),
+            "<s>Below is an instruction that describes a task, paired with an input that provides further context. Write a response "
+            "that appropriately completes the request.\n\n### Instruction:\nAdd.\n\n### Input:\n2, 3\n\n### Response:\n5</s>");
+  const std::string alone =
+      "<s>Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+      "### Instruction:\nGreet.\n\n### Response:\nHi</s>";
+  EXPECT_EQ(text({{"instruction", "Greet."}, {"output", "Hi"}}), alone);
+  EXPECT_EQ(text({{"instruction", "Greet."}, {"input", ""}, {"output", "Hi"}}), alone);
+  EXPECT_EQ(text({{"instruction", "Greet."}, {"input", nullptr}, {"output", "Hi"}}), alone);
+  EXPECT_FALSE(encoder.encode({{"instruction", "Greet."}, {"input", 3}, {"output", "Hi"}}, RowFormat::kAlpaca).ok());
+}
+
+TEST(RowFormat, ToolsReachTheTemplateInTheirOrder) {
+  const auto tokenizer = Tokenizer::load(source_dir() / "assets/seedling").value();
+  const auto shown = ChatTemplate::from_source("{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m['content'] }}{% endfor %}",
+                                               Json::object()).value();
+  const RowEncoder encoder = RowEncoder::create(*tokenizer, shown.get(), {.eos = 2}).value();
+  const OrderedJson row = OrderedJson::parse(
+      R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}], "tools": [{"type": "f", "name": "n", "a": 1}]})");
+  const Example example = encoder.encode(row, RowFormat::kMessages).value();
+  EXPECT_EQ(tokenizer->decode(example.tokens, false).value(), "[{\"type\": \"f\", \"name\": \"n\", \"a\": 1}]ua");
+  EXPECT_EQ(std::count(example.trained.begin(), example.trained.end(), 1), 1);
+  const RowEncoder without = RowEncoder::create(*tokenizer, nullptr, {.eos = 2}).value();
+  EXPECT_NE(without.encode(row, RowFormat::kMessages).status().message().find("chat template"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace umbel
