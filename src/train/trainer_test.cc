@@ -199,6 +199,87 @@ TEST_F(TrainerTest, EvaluationIsTheLossBeforeTheFirstStepAndChangesNothing) {
   EXPECT_FALSE(bits(t->adapter(0)) == before);
 }
 
+TEST_F(TrainerTest, EvaluationTellsWhatTheAnswersLookLike) {
+  // The committed adapter answers its own rows; three copies of one row and another one tell the shares apart.
+  const Golden& golden = goldens_->at(0);
+  Dataset rows;
+  for (const size_t i : {0u, 0u, 0u, 1u}) rows.examples.push_back(golden.data.examples[i]);
+  const auto t = trainer();
+  add(*t, 0, golden);
+  const EvalReport report = t->evaluate(0, rows);
+  int64_t tokens = 0;
+  for (const Example& example : rows.examples) tokens += std::count(example.trained.begin(), example.trained.end(), 1);
+  EXPECT_EQ(report.tokens, tokens);
+  EXPECT_DOUBLE_EQ(report.same_reference, 0.75);
+  EXPECT_DOUBLE_EQ(report.same_answer, 0.75);
+  double exact = 0;
+  for (const size_t i : {0u, 0u, 0u, 1u}) {
+    Dataset one;
+    one.examples.push_back(golden.data.examples[i]);
+    exact += t->evaluate(0, one).exact_rows / 4;
+  }
+  EXPECT_DOUBLE_EQ(report.exact_rows, exact);
+}
+
+TEST_F(TrainerTest, AStoppedJobTakesNoMoreStepsAndDoesNotDisturbTheOthers) {
+  const auto alone = trainer();
+  add(*alone, 0, goldens_->at(1), /*epochs=*/3);
+  run_all(*alone, {});
+  const auto t = trainer();
+  add(*t, 0, goldens_->at(0), /*epochs=*/3);
+  add(*t, 1, goldens_->at(1), /*epochs=*/3);
+  ASSERT_EQ(t->step().size(), 2u);
+  t->stop(0, failed_precondition("not wanted any more"));
+  const std::string kept = bits(t->adapter(0));
+  for (auto reports = t->step(); !reports.empty(); reports = t->step()) {
+    ASSERT_EQ(reports.size(), 1u);
+    EXPECT_EQ(reports[0].index, 1u);
+  }
+  EXPECT_EQ(t->state(0).step, 1);
+  EXPECT_EQ(t->state(0).status.message(), "not wanted any more");
+  EXPECT_TRUE(bits(t->adapter(0)) == kept);
+  EXPECT_TRUE(bits(t->adapter(1)) == bits(alone->adapter(0)));
+}
+
+TEST_F(TrainerTest, AJobGoesOnFromItsParametersAndItsStep) {
+  const Golden& golden = goldens_->at(2);
+  const auto whole = trainer();
+  add(*whole, 0, golden, /*epochs=*/4);
+  run_all(*whole, {});
+  const auto first = trainer();
+  add(*first, 0, golden, /*epochs=*/4);
+  (void)first->step();
+  (void)first->step();
+  const auto second = trainer(2, 150);
+  add(*second, 0, golden, /*epochs=*/4);
+  auto& from = first->adapter(0).parameters();
+  auto& to = second->adapter(0).parameters();
+  ASSERT_EQ(from.size(), to.size());
+  for (size_t i = 0; i < from.size(); ++i) {
+    std::memcpy(to[i].value.data(), from[i].value.data(), from[i].value.bytes());
+    std::memcpy(to[i].m.data(), from[i].m.data(), from[i].m.bytes());
+    std::memcpy(to[i].v.data(), from[i].v.data(), from[i].v.bytes());
+  }
+  second->resume(0, first->state(0));
+  run_all(*second, {});
+  EXPECT_EQ(second->state(0).step, whole->state(0).step);
+  EXPECT_TRUE(bits(second->adapter(0)) == bits(whole->adapter(0)));
+}
+
+TEST_F(TrainerTest, ThePlanIsKnownBeforeTheFirstStepAndDoesNotChange) {
+  const auto t = trainer(1, 64);
+  const size_t weights = t->plan().weights;
+  EXPECT_EQ(weights, (*model_)->weight_bytes());
+  add(*t, 0, goldens_->at(0), /*epochs=*/1);
+  const MemoryPlan one = t->plan();
+  EXPECT_GE(one.adapters, static_cast<size_t>(t->adapter(0).trained_values()) * 4 * sizeof(float));
+  add(*t, 1, goldens_->at(1), /*epochs=*/1);
+  const MemoryPlan two = t->plan();
+  EXPECT_GT(two.adapters, one.adapters);
+  (void)t->step();
+  EXPECT_EQ(t->plan().beyond_weights(), two.beyond_weights());
+}
+
 TEST_F(TrainerTest, ARateThatBlowsUpStopsTheJobAndSaysSo) {
   const Golden& golden = goldens_->at(3);
   const auto t = trainer();
