@@ -120,15 +120,15 @@ void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t
   add_biases(context, target, index, segments, y);
 }
 
-size_t apply_linear_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max) {
+size_t apply_linear_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max, int threads) {
   const auto padded = [](int64_t bytes) {
     return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
   };
   const int64_t block = block_rows(in, out);
-  const size_t direct = kernels::matmul_forward_scratch_bytes(rows, in);
+  const size_t direct = kernels::matmul_forward_scratch_bytes(rows, in, threads);
   const size_t expanded = padded(block * static_cast<int64_t>(sizeof(kernels::ScaledRow))) + padded(block) +
                           padded(block * in * 4) + padded(block * out * 4) +
-                          kernels::matmul_forward_scratch_bytes(block, in);
+                          kernels::matmul_forward_scratch_bytes(block, in, threads);
   const size_t low_rank = padded(rows * static_cast<int64_t>(sizeof(kernels::LowRankSegment))) +
                           padded(rows * rank_max * 4) + kernels::low_rank_scratch_bytes(rows);
   const size_t bias = padded(rows * static_cast<int64_t>(sizeof(float*)));

@@ -15,6 +15,7 @@ void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t
                   ConstMatrixF x, MatrixF y);
 
 // Scratch bytes that apply_linear takes from context.scratch at most, for rows x (in, out) and the given rank sum.
-size_t apply_linear_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max);
+// threads 0: of any pool.
+size_t apply_linear_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max, int threads = 0);
 
 }  // namespace umbel

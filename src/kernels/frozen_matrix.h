@@ -91,6 +91,7 @@ class FrozenMatrix {
 // this many threads.
 size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in, int threads);
 // The same for matmul alone, for a process that never trains.
-size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in);
+// threads 0: callers that don't know their pool get room for any pool here (memory that is never touched costs nothing).
+size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in, int threads = 0);
 
 }  // namespace umbel::kernels

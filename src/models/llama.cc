@@ -268,8 +268,8 @@ size_t Llama::scratch_bytes(const BackwardShape& shape) const {
   size_t inner = norm_backward_scratch_bytes(rows, 1);
   if (!layers_.empty()) {
     const Layer& layer = layers_.front();
-    inner = std::max({inner, attention_scratch_bytes(targets_, layer.attention, rows, shape.rank_max),
-                      mlp_scratch_bytes(targets_, layer.mlp, rows, shape.rank_max),
+    inner = std::max({inner, attention_scratch_bytes(targets_, layer.attention, rows, shape.rank_max, shape.threads),
+                      mlp_scratch_bytes(targets_, layer.mlp, rows, shape.rank_max, shape.threads),
                       attention_backward_scratch_bytes(targets_, layer.attention, shape),
                       mlp_backward_scratch_bytes(targets_, layer.mlp, shape)});
   }

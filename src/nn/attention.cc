@@ -121,13 +121,13 @@ size_t attention_backward_scratch_bytes(const TargetTable& targets, const Attent
              .add(shape.rows * targets[attention.q].in).add(shape.rows).bytes() + 4 * 64 + inner;
 }
 
-size_t attention_scratch_bytes(const TargetTable& targets, const Attention& attention, int64_t rows, int64_t rank_max) {
+size_t attention_scratch_bytes(const TargetTable& targets, const Attention& attention, int64_t rows, int64_t rank_max, int threads) {
   const int64_t width = int64_t{attention.heads} * attention.head_dim;
   const int64_t kv_width = int64_t{attention.kv_heads} * attention.head_dim;
   size_t inner = std::max(norm_scratch_bytes(rows, attention.heads),
-                          kernels::attention_scratch_bytes(kThreadsMax, rows, attention.head_dim));
+                          kernels::attention_scratch_bytes(threads > 0 ? threads : kThreadsMax, rows, attention.head_dim));
   for (const int32_t target : {attention.q, attention.k, attention.v, attention.o}) {
-    inner = std::max(inner, linear_scratch_bytes(targets[target], rows, rank_max));
+    inner = std::max(inner, linear_scratch_bytes(targets[target], rows, rank_max, threads));
   }
   return ScratchSum().add(rows * width, 2 * sizeof(float)).add(rows * kv_width, 2 * sizeof(float)).add(rows).bytes() +
          3 * 64 + inner;

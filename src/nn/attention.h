@@ -45,6 +45,6 @@ void attention_backward(const Backward& backward, const Attention& attention, Co
                         const GradientFlow& flow);
 // Arena bytes that attention_forward takes at most.
 size_t attention_backward_scratch_bytes(const TargetTable& targets, const Attention& attention, const BackwardShape& shape);
-size_t attention_scratch_bytes(const TargetTable& targets, const Attention& attention, int64_t rows, int64_t rank_max);
+size_t attention_scratch_bytes(const TargetTable& targets, const Attention& attention, int64_t rows, int64_t rank_max, int threads = 0);
 
 }  // namespace umbel

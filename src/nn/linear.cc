@@ -29,10 +29,10 @@ size_t linear_backward_scratch_bytes(const Target& target, const BackwardShape& 
          static_cast<size_t>(shape.rows) * sizeof(LinearGrads) + 64;
 }
 
-size_t linear_scratch_bytes(const Target& target, int64_t rows, int64_t rank_max) {
+size_t linear_scratch_bytes(const Target& target, int64_t rows, int64_t rank_max, int threads) {
   const int64_t expanded = std::max<int64_t>(rows, kExpandedRowsMax);
-  return apply_linear_scratch_bytes(rows, target.in, target.out, rank_max) +
-         std::max(kernels::matmul_forward_scratch_bytes(expanded, target.in), kernels::low_rank_scratch_bytes(rows));
+  return apply_linear_scratch_bytes(rows, target.in, target.out, rank_max, threads) +
+         std::max(kernels::matmul_forward_scratch_bytes(expanded, target.in, threads), kernels::low_rank_scratch_bytes(rows));
 }
 
 }  // namespace umbel

@@ -13,7 +13,7 @@ void linear(const Step& step, int32_t target, ConstMatrixF x, MatrixF y);
 void linear_backward(const Backward& backward, int32_t target, ConstMatrixF x, const GradientFlow& flow);
 size_t linear_backward_scratch_bytes(const Target& target, const BackwardShape& shape);
 
-// Arena bytes that linear takes at most.
-size_t linear_scratch_bytes(const Target& target, int64_t rows, int64_t rank_max);
+// Arena bytes that linear takes at most. threads 0, here and in the layers above: of any pool.
+size_t linear_scratch_bytes(const Target& target, int64_t rows, int64_t rank_max, int threads = 0);
 
 }  // namespace umbel

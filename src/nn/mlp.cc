@@ -50,10 +50,10 @@ size_t mlp_backward_scratch_bytes(const TargetTable& targets, const Mlp& mlp, co
   return ScratchSum().add(shape.rows * gate.out, 2 * sizeof(float)).add(shape.rows * gate.in).bytes() + 2 * 64 + inner;
 }
 
-size_t mlp_scratch_bytes(const TargetTable& targets, const Mlp& mlp, int64_t rows, int64_t rank_max) {
+size_t mlp_scratch_bytes(const TargetTable& targets, const Mlp& mlp, int64_t rows, int64_t rank_max, int threads) {
   size_t inner = 0;
   for (const int32_t target : {mlp.gate, mlp.up, mlp.down}) {
-    inner = std::max(inner, linear_scratch_bytes(targets[target], rows, rank_max));
+    inner = std::max(inner, linear_scratch_bytes(targets[target], rows, rank_max, threads));
   }
   const int64_t width = targets[mlp.gate].out;
   return ScratchSum().add(rows * width).add(rows * width).bytes() + inner;

@@ -26,6 +26,6 @@ void mlp_forward_saving(const Step& step, const Mlp& mlp, ConstMatrixF x, const 
 void mlp_backward(const Backward& backward, const Mlp& mlp, ConstMatrixF x, const MlpSaved& saved, const GradientFlow& flow);
 size_t mlp_backward_scratch_bytes(const TargetTable& targets, const Mlp& mlp, const BackwardShape& shape);
 // Arena bytes that mlp_forward takes at most.
-size_t mlp_scratch_bytes(const TargetTable& targets, const Mlp& mlp, int64_t rows, int64_t rank_max);
+size_t mlp_scratch_bytes(const TargetTable& targets, const Mlp& mlp, int64_t rows, int64_t rank_max, int threads = 0);
 
 }  // namespace umbel

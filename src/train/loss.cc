@@ -130,7 +130,7 @@ size_t loss_scratch_bytes(const Model& model, const Head& head, const BackwardSh
   return ScratchSum().add(rows * projection.in, 4 * sizeof(float)).add(rows * projection.out).add(rows * 3).add(rows, sizeof(uint64_t))
              .add(shape.rows, sizeof(Segment) + 2 * sizeof(LinearGrads)).add(model.targets().size(), sizeof(std::span<const LinearGrads>))
              .bytes() + 16 * 64 +
-         std::max({norm_backward_scratch_bytes(rows, 1), linear_scratch_bytes(projection, rows, shape.rank_max),
+         std::max({norm_backward_scratch_bytes(rows, 1), linear_scratch_bytes(projection, rows, shape.rank_max, shape.threads),
                    linear_backward_scratch_bytes(projection, chunk)});
 }
 

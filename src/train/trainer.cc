@@ -113,6 +113,7 @@ class SharedTrainer final : public Trainer {
   SharedTensors shared_;
   std::vector<std::unique_ptr<Job>> jobs_;
   BatchRows batch_;
+  int64_t step_rows_ = 0;  // of all jobs' next batches together, at most
   Extent extent_, reserved_;
   std::unique_ptr<Arena> scratch_;
   std::unique_ptr<KvCache> kv_;
@@ -120,6 +121,15 @@ class SharedTrainer final : public Trainer {
   std::vector<std::vector<LinearGrads>> gradients_;            // [target][segment]
   std::vector<std::span<const LinearGrads>> gradient_spans_;
 };
+
+// Rows that a batch of this data has at most.
+int64_t rows_of_step(const Dataset& data, int64_t batch) {
+  std::vector<int64_t> lengths;
+  for (const Example& example : data.examples) lengths.push_back(static_cast<int64_t>(example.tokens.size()) - 1);
+  const size_t count = std::min(lengths.size(), static_cast<size_t>(batch));
+  std::partial_sort(lengths.begin(), lengths.begin() + static_cast<std::ptrdiff_t>(count), lengths.end(), std::greater<>());
+  return std::accumulate(lengths.begin(), lengths.begin() + static_cast<std::ptrdiff_t>(count), int64_t{0});
+}
 
 Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const std::string& base_name) {
   ASSIGN_OR_RETURN(auto adapter, TrainableAdapter::create(spec, model_->targets(), base_name, &shared_));
@@ -129,6 +139,7 @@ Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const st
   Schedule schedule{.kind = spec.schedule, .steps = steps,
                     .warmup_steps = static_cast<int64_t>(std::ceil(spec.warmup_share * static_cast<double>(steps))),
                     .floor = spec.schedule_floor};
+  step_rows_ += rows_of_step(data, spec.batch);
   for (const Example& example : data.examples) widen(extent_, example);
   jobs_.push_back(std::make_unique<Job>(Job{spec, &data, std::move(adapter), std::move(order), schedule, {.name = spec.name, .steps = steps}}));
   return ok_status();
@@ -137,7 +148,7 @@ Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const st
 void SharedTrainer::widen(Extent& extent, const Example& example) const {
   const auto rows = static_cast<int64_t>(example.tokens.size()) - 1;
   extent.longest = std::max(extent.longest, rows);
-  extent.rows = std::max(extent.longest, options_.pass_rows_max);
+  extent.rows = std::max(extent.longest, std::min(options_.pass_rows_max, step_rows_));
   extent.blocks_per_row = std::max(extent.blocks_per_row, static_cast<double>(BatchRows::blocks_of(rows)) / static_cast<double>(rows));
 }
 

@@ -275,10 +275,8 @@ void run_passes(Context& context, const Operand& operand, ConstMatrixF x, Matrix
 
 }  // namespace
 
-// Callers plan memory without knowing the pool, so sums are counted for as many threads as any pool here has.
-size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in) {
-  constexpr int64_t kThreadsPlanned = 64;
-  const int64_t threads = std::max<int64_t>(kThreadsPlanned, usable_cpus());
+size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in, int threads_known) {
+  const int64_t threads = threads_known > 0 ? threads_known : std::max<int64_t>(64, usable_cpus());
   const int64_t pass_rows = std::min(rows, kRowsPerPass);
   const int64_t packed_x = pass_rows * (in + kPanel) * 4;
   const int64_t sums = kPanelsPerTask * std::min(pass_rows, 2 * kRowsPerBlock) * kPanel * 4;
