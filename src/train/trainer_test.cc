@@ -257,8 +257,10 @@ TEST_F(TrainerTest, AJobGoesOnFromItsParametersAndItsStep) {
   ASSERT_EQ(from.size(), to.size());
   for (size_t i = 0; i < from.size(); ++i) {
     std::memcpy(to[i].value.data(), from[i].value.data(), from[i].value.bytes());
-    std::memcpy(to[i].m.data(), from[i].m.data(), from[i].m.bytes());
-    std::memcpy(to[i].v.data(), from[i].v.data(), from[i].v.bytes());
+    ASSERT_EQ(from[i].state.size(), to[i].state.size());
+    for (size_t s = 0; s < from[i].state.size(); ++s) {
+      std::memcpy(to[i].state[s].tensor.data(), from[i].state[s].tensor.data(), from[i].state[s].tensor.bytes());
+    }
   }
   second->resume(0, first->state(0));
   run_all(*second, {});
