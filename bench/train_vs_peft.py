@@ -70,7 +70,8 @@ def peer(shape, dtype, jobs, rank, rows, length, steps):
         for step in range(steps + (1 if job == 0 else 0)):
             ids = torch.randint(10, config.vocab_size, (rows, length + 1), generator=generator)
             begin = time.perf_counter()
-            loss = tuned(input_ids=ids[:, :-1], labels=ids[:, 1:], shift_labels=ids[:, 1:]).loss
+            inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+            loss = tuned(input_ids=inputs, labels=targets, shift_labels=targets).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
