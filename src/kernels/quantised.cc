@@ -121,8 +121,9 @@ int nf4_code(float value) {
 }
 
 int8_t int8_code(float value, float scale) {
-  if (scale == 0) return 0;
-  return static_cast<int8_t>(std::clamp(std::nearbyint(value / scale), -127.0f, 127.0f));
+  const float code = std::nearbyint(value / scale);
+  if (scale == 0 || std::isnan(code)) return 0;  // (a matrix that is not finite is refused as a whole)
+  return static_cast<int8_t>(std::clamp(code, -127.0f, 127.0f));
 }
 
 Result<FrozenMatrix> FrozenMatrix::quantise(const TensorView& weight, Quantisation form, ThreadPool* pool) {

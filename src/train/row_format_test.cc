@@ -65,7 +65,8 @@ TEST(RowFormat, ConversationsAreTransformersIdsAndMasks) {
   const Path dir = source_dir() / "assets/seedling";
   const auto tokenizer = Tokenizer::load(dir).value();
   const auto own = ChatTemplate::load(dir).value();
-  for (const OrderedJson& talk : goldens()["talks"]) {
+  const auto all = goldens();
+  for (const OrderedJson& talk : all["talks"]) {
     const auto blocks = ChatTemplate::from_source(talk["template"].get<std::string>(), {{"bos_token", "<s>"}, {"eos_token", "</s>"}}).value();
     const Conversation conversation{.messages = talk["messages"]};
     const Example example = encode_conversation(conversation, *tokenizer, blocks.get()).value();
