@@ -163,6 +163,29 @@ TEST_F(TrainConfig, ThePlanTellsMemoryAndTimeAndMakesNothing) {
   EXPECT_LT(less["activations_bytes"].get<int64_t>(), plan["activations_bytes"].get<int64_t>());
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool kSanitized = false;
+#endif
+
+TEST_F(TrainConfig, ThePlannedMemoryIsWhatHappens) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory is not planned";
+  const std::string data = (testing::project_dir() / "assets/tasks/desk.train.jsonl").string();
+  for (const std::string more : {"kind: lora\nall_linear: true\n", "kind: flora\nrank: 3\nrecompute: true\n", "kind: lora\npass_rows: 256\n"}) {
+    const std::string yaml = file("dtype: f32\nout: planned\nepochs: 1\nbatch: 48\ndata: " + data + "\n" + more);
+    const Finished planned = run_program("train --plan --json " + yaml);
+    ASSERT_EQ(planned.status, 0) << planned.error;
+    const Finished done = run_program("train --json " + yaml);
+    ASSERT_EQ(done.status, 0) << done.error;
+    const double expected = Json::parse(planned.out)["total_bytes"], happened = Json::parse(done.out)["peak_bytes"];
+    EXPECT_NEAR(expected, happened, 0.1 * happened) << more;
+    std::filesystem::remove_all(dir_ / "planned");
+  }
+}
+
 // The program in the background, its messages in a file.
 class Background {
  public:

@@ -1,11 +1,11 @@
 // umbel bench-train: training speed and memory on random weights and random rows of a known shape, for comparisons.
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 
 #include "apps/exit.h"
 #include "apps/verb.h"
 #include "base/clock.h"
+#include "base/process_memory.h"
 #include "base/random.h"
 #include "base/threads.h"
 #include "io/json.h"
@@ -64,15 +64,6 @@ Dataset random_rows(const Flags& flags, int64_t vocab, uint64_t seed) {
     data.trained_tokens += flags.length;
   }
   return data;
-}
-
-// "VmHWM" of this process, in bytes; 0 where the system does not say.
-size_t peak_resident_bytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return static_cast<size_t>(std::stoull(line.substr(6))) * 1024;
-  }
-  return 0;
 }
 
 Result<Json> measure(const Flags& flags) {

@@ -1,6 +1,5 @@
 // umbel train: adapters of any kinds over one frozen base, from a YAML file, or one of them from flags alone.
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -10,6 +9,7 @@
 #include "apps/exit.h"
 #include "apps/interrupt.h"
 #include "apps/verb.h"
+#include "base/process_memory.h"
 #include "train/config.h"
 #include "train/config_key.h"
 #include "train/preflight.h"
@@ -123,11 +123,6 @@ int columns_of_terminal() {
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 100;
 }
 
-size_t peak_bytes() {
-  rusage usage{};
-  return getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<size_t>(usage.ru_maxrss) * 1024 : 0;
-}
-
 // Rows that could not be used, and what each job trains.
 void print_start(const RunSpec& spec, TrainRun& run) {
   for (const LoadedData& data : run.data()) print_skipped(data.file, *data.rows);
@@ -149,21 +144,36 @@ void print_start(const RunSpec& spec, TrainRun& run) {
   }
 }
 
-Json plan_json(const MemoryPlan& plan) {
+// The trainer's plan, and what the process holds besides before the first step: program, tokenizer, rows.
+struct WholePlan {
+  MemoryPlan plan;
+  size_t besides = 0;
+
+  explicit WholePlan(const MemoryPlan& planned) : plan(planned) {
+    const size_t now = resident_bytes(), known = plan.weights + plan.adapters;
+    besides = now > known ? now - known : 0;
+  }
+  // Opening the base may have taken more than training will.
+  size_t total() const { return std::max(plan.weights + plan.beyond_weights() + besides, peak_resident_bytes()); }
+};
+
+Json plan_json(const WholePlan& whole) {
+  const MemoryPlan& plan = whole.plan;
   return {{"weights_bytes", plan.weights}, {"adapters_bytes", plan.adapters}, {"activations_bytes", plan.activations},
-          {"scratch_bytes", plan.scratch}, {"kv_bytes", plan.kv}, {"total_bytes", plan.weights + plan.beyond_weights()}};
+          {"scratch_bytes", plan.scratch}, {"kv_bytes", plan.kv}, {"besides_bytes", whole.besides}, {"total_bytes", whole.total()}};
 }
 
-void print_plan(const MemoryPlan& plan) {
+void print_plan(const WholePlan& whole) {
+  const MemoryPlan& plan = whole.plan;
   const std::pair<const char*, size_t> lines[] = {{"weights (frozen)", plan.weights}, {"adapters, gradients, moments", plan.adapters},
                                                   {"activations", plan.activations}, {"scratch", plan.scratch}, {"keys and values", plan.kv},
-                                                  {"in all", plan.weights + plan.beyond_weights()}};
+                                                  {"program, tokenizer, rows", whole.besides}, {"in all, at the peak", whole.total()}};
   for (const auto& [what, bytes] : lines) std::printf("%-30s %10.1f MB\n", what, static_cast<double>(bytes) / 1e6);
 }
 
 // --plan: memory before anything is computed, then the time from a probe.
 Status show_plan(TrainRun& run, bool json) {
-  const MemoryPlan plan = run.trainer().plan();
+  const WholePlan plan(run.trainer().plan());
   if (!json) {
     print_plan(plan);
     std::fflush(stdout);
@@ -172,7 +182,7 @@ Status show_plan(TrainRun& run, bool json) {
   if (json) {
     Json out = plan_json(plan);
     out.update({{"expected_seconds", time.expected_seconds}, {"probe_steps", time.steps_probed}, {"probe_seconds", time.probed_seconds},
-                {"peak_bytes_so_far", peak_bytes()}});
+                {"peak_bytes_so_far", peak_resident_bytes()}});
     std::cout << out.dump() << "\n";
   } else {
     std::printf("expected time %s, from %lld steps that took %s\n", format_seconds(time.expected_seconds).c_str(),
@@ -198,9 +208,9 @@ class Observer final : public RunObserver {
   const Interrupt& interrupt_;
 };
 
-Status report_end(const Flags& flags, const RunSpec& spec, TrainRun& run, const std::vector<JobOutcome>& outcomes) {
+Status report_end(const Flags& flags, const RunSpec& spec, const WholePlan& plan, TrainRun& run, const std::vector<JobOutcome>& outcomes) {
   Json summary{{"out", spec.out.string()}, {"seconds", run.seconds()}, {"expected_seconds", run.expected().expected_seconds},
-               {"memory", plan_json(run.trainer().plan())}, {"peak_bytes", peak_bytes()}, {"jobs", Json::array()}};
+               {"memory", plan_json(plan)}, {"peak_bytes", peak_resident_bytes()}, {"jobs", Json::array()}};
   size_t failed = 0;
   for (const JobOutcome& outcome : outcomes) {
     failed += outcome.status.ok() ? 0 : 1;
@@ -212,7 +222,7 @@ Status report_end(const Flags& flags, const RunSpec& spec, TrainRun& run, const 
   } else {
     std::cout << outcomes.size() << (outcomes.size() == 1 ? " job in " : " jobs in ") << format_seconds(run.seconds());
     if (run.expected().expected_seconds > 0) std::cout << " (" << format_seconds(run.expected().expected_seconds) << " were expected)";
-    std::cout << ", peak memory " << peak_bytes() / 1000000 << " MB; log and report: " << spec.out.string() << "\n";
+    std::cout << ", peak memory " << peak_resident_bytes() / 1000000 << " MB; log and report: " << spec.out.string() << "\n";
   }
   if (failed == 0) return ok_status();
   return failed_precondition(std::to_string(failed) + " of " + std::to_string(outcomes.size()) + " jobs failed");
@@ -221,6 +231,7 @@ Status report_end(const Flags& flags, const RunSpec& spec, TrainRun& run, const 
 Status carry_out(const Flags& flags, const RunSpec& spec, TrainRun& run, Interrupt& interrupt) {
   std::vector<std::string> names;
   for (const JobPlan& plan : spec.jobs) names.push_back(plan.job.name);
+  const WholePlan whole(run.trainer().plan());
   const RealClock clock;
   ProgressView view(names, {.in_place = isatty(STDERR_FILENO) == 1, .columns = columns_of_terminal()},
                     [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }, clock);
@@ -229,7 +240,7 @@ Status carry_out(const Flags& flags, const RunSpec& spec, TrainRun& run, Interru
   const auto outcomes = run.run(observer);
   view.flush();
   if (!outcomes.ok()) return outcomes.status();
-  return report_end(flags, spec, run, *outcomes);
+  return report_end(flags, spec, whole, run, *outcomes);
 }
 
 // ---- From flags to the run.

@@ -122,16 +122,21 @@ void cross_entropy_loss(kernels::Context& context, const LossCall& call, ConstMa
   }
 }
 
-size_t loss_scratch_bytes(const Model& model, const Head& head, const BackwardShape& shape) {
+size_t loss_scratch_bytes(const Model& model, const Head& head, const BackwardShape& shape, bool head_terms) {
   const int64_t rows = chunk_rows(model);
   const Target& projection = model.targets()[head.projection];
   BackwardShape chunk = shape;
   chunk.rows = rows;
+  // Without terms there are two products and lists of one entry per segment.
+  const size_t plain = kernels::matmul_scratch_bytes(rows, projection.out, projection.in, shape.threads) +
+                       static_cast<size_t>(rows) * (sizeof(LinearGrads) + sizeof(float*)) + 4 * 64;
+  const size_t product = head_terms ? std::max(linear_scratch_bytes(projection, rows, shape.rank_max, shape.threads),
+                                               linear_backward_scratch_bytes(projection, chunk))
+                                    : plain;
   return ScratchSum().add(rows * projection.in, 4 * sizeof(float)).add(rows * projection.out).add(rows * 3).add(rows, sizeof(uint64_t))
              .add(shape.rows, sizeof(Segment) + 2 * sizeof(LinearGrads)).add(model.targets().size(), sizeof(std::span<const LinearGrads>))
              .bytes() + 16 * 64 +
-         std::max({norm_backward_scratch_bytes(rows, 1), linear_scratch_bytes(projection, rows, shape.rank_max, shape.threads),
-                   linear_backward_scratch_bytes(projection, chunk)});
+         std::max(norm_backward_scratch_bytes(rows, 1), product);
 }
 
 }  // namespace umbel

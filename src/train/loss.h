@@ -24,7 +24,7 @@ struct LossCall {
 // loss_of_job[job] += sum of the unweighted losses of its rows, in ascending rows, in double.
 void cross_entropy_loss(kernels::Context& context, const LossCall& call, ConstMatrixF x, MatrixF dx, std::span<double> loss_of_job);
 
-// Arena bytes that it takes at most.
-size_t loss_scratch_bytes(const Model& model, const Head& head, const BackwardShape& shape);
+// Arena bytes that it takes at most. head_terms: some adapter has terms at the head.
+size_t loss_scratch_bytes(const Model& model, const Head& head, const BackwardShape& shape, bool head_terms);
 
 }  // namespace umbel

@@ -165,7 +165,10 @@ MemoryPlan SharedTrainer::plan() const {
   MemoryPlan plan{.weights = model_->weight_bytes()};
   for (const auto& job : jobs_) plan.adapters += job->adapter->bytes();
   plan.activations = sizeof(float) * (training_->saved_floats(shape.rows, options_.keep) + 2 * static_cast<size_t>(shape.rows * model_->config().hidden_size));
-  plan.scratch = std::max(training_->scratch_bytes(shape), loss_scratch_bytes(*model_, training_->head(), shape));
+  const bool head_terms = std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& job) {
+    return job->adapter->adapter().linear(training_->head().projection) != nullptr;
+  });
+  plan.scratch = std::max(training_->scratch_bytes(shape), loss_scratch_bytes(*model_, training_->head(), shape, head_terms));
   plan.kv = static_cast<size_t>(std::ceil(extent_.blocks_per_row * static_cast<double>(shape.rows))) * kv.block_bytes();
   return plan;
 }

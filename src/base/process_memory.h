@@ -1,0 +1,12 @@
+// What this process holds in memory, as the system counts it.
+#pragma once
+
+#include <cstddef>
+
+namespace umbel {
+
+// Bytes resident now, and the most that were resident since the program began. 0 where the system does not say.
+size_t resident_bytes();
+size_t peak_resident_bytes();
+
+}  // namespace umbel

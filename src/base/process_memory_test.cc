@@ -1,0 +1,25 @@
+#include "base/process_memory.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+
+namespace umbel {
+namespace {
+
+TEST(ProcessMemory, TouchedMemoryIsResidentAndStaysInThePeak) {
+  if (resident_bytes() == 0) GTEST_SKIP() << "this system does not tell";
+  constexpr size_t kBytes = size_t{64} << 20;
+  const size_t before = resident_bytes();
+  {
+    const std::unique_ptr<char[]> block(new char[kBytes]);
+    std::memset(block.get(), 1, kBytes);
+    EXPECT_GE(resident_bytes() + (size_t{4} << 20), before + kBytes) << block[kBytes / 2];
+  }
+  EXPECT_GE(peak_resident_bytes() + (size_t{4} << 20), before + kBytes);
+  EXPECT_GE(peak_resident_bytes(), resident_bytes());
+}
+
+}  // namespace
+}  // namespace umbel
