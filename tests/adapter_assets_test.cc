@@ -1,4 +1,4 @@
-// seedling with each of its ten adapters against what transformers and PEFT compute (assets/adapters/golden_peft.json):
+// seedling with each of its ten adapters against what transformers and PEFT compute (tests/goldens/peft_adapters/golden_peft.json):
 // alone, and all eleven mixed in one batch.
 #include <gtest/gtest.h>
 
@@ -28,12 +28,12 @@ std::shared_ptr<const Model> seedling(const std::string& dtype, const kernels::C
 }
 
 std::shared_ptr<const Adapter> load(const std::string& name, const Model& model) {
-  const PeftDir dir = PeftDir::read(testing::source_dir() / "assets/adapters" / name).value();
+  const PeftDir dir = PeftDir::read(testing::source_dir() / "tests/goldens/peft_adapters" / name).value();
   return build_adapter(dir.source(), model.targets(), {.factor_dtype = model.factor_dtype()}).value();
 }
 
 const Json& golden() {
-  static const Json kGolden = read_json(testing::source_dir() / "assets/adapters/golden_peft.json").value();
+  static const Json kGolden = read_json(testing::source_dir() / "tests/goldens/peft_adapters/golden_peft.json").value();
   return kGolden;
 }
 

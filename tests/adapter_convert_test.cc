@@ -174,7 +174,7 @@ TEST(DiffTest, LowRankAndDenseComparisonsAgree) {
 using testing::project_dir;
 using testing::run_program;
 
-std::string adapters() { return (project_dir() / "assets/adapters").string() + "/"; }
+std::string adapters() { return (project_dir() / "tests/goldens/peft_adapters").string() + "/"; }
 
 TEST(AdapterVerbs, EverySubVerbHasHelpWithExamples) {
   for (const std::string verb : {"merge", "diff", "convert", "export"}) {

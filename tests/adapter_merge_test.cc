@@ -126,7 +126,7 @@ TEST(MergedCheckpoint, UntouchedTensorsAreTheBasesAndChangedOnesAreRoundedOnce) 
 using testing::project_dir;
 using testing::run_program;
 
-std::string adapters() { return (project_dir() / "assets/adapters").string(); }
+std::string adapters() { return (project_dir() / "tests/goldens/peft_adapters").string(); }
 
 TEST(AdapterMergeVerb, TheMergedModelAnswersAsTheAdapterDoes) {
   TestFolder test;
@@ -214,9 +214,9 @@ TEST(AdapterMergeVerb, BadInputIsOneClearLineAndLeavesNothing) {
   const std::string out = " --out " + (test / "new").string();
   const std::string lora = " --adapter " + adapters() + "/banking77-lora-r8", small = " --adapter " + adapters() + "/clinc150-lora-r3";
   const std::string ia3 = " --adapter " + adapters() + "/clinc150-ia3", dora = " --adapter " + adapters() + "/restaurant8k-dora-r16";
-  Json config = read_json(project_dir() / "assets/adapters/banking77-lora-r8/adapter_config.json").value();
+  Json config = read_json(project_dir() / "tests/goldens/peft_adapters/banking77-lora-r8/adapter_config.json").value();
   const Path other = test / "other";
-  std::filesystem::copy(project_dir() / "assets/adapters/banking77-lora-r8", other);
+  std::filesystem::copy(project_dir() / "tests/goldens/peft_adapters/banking77-lora-r8", other);
   config["base_model_name_or_path"] = "somebody/another-base";
   std::ofstream(other / "adapter_config.json") << config.dump();
   const std::pair<std::string, std::string> wrong[] = {

@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string adapters() { return (project_dir() / "assets/adapters").string(); }
+std::string adapters() { return (project_dir() / "tests/goldens/peft_adapters").string(); }
 
 std::string temp_folder(const std::string& name) {
   const Path dir = Path(::testing::TempDir()) / ("umbel_" + name);
@@ -135,8 +135,8 @@ TEST(CommandLine, BadInputIsOneClearLineAndStatus2) {
 
 TEST(CommandLine, AnAdapterOfAnotherBaseNamesBothShapes) {
   const std::string other = temp_folder("other_base");
-  Json config = read_json(project_dir() / "assets/adapters/banking77-lora-r8/adapter_config.json").value();
-  std::filesystem::copy(project_dir() / "assets/adapters/banking77-lora-r8", other, kReplace);
+  Json config = read_json(project_dir() / "tests/goldens/peft_adapters/banking77-lora-r8/adapter_config.json").value();
+  std::filesystem::copy(project_dir() / "tests/goldens/peft_adapters/banking77-lora-r8", other, kReplace);
   auto file = Safetensors::open(Path(other) / "adapter_model.safetensors");
   ASSERT_TRUE(file.ok());
   std::map<std::string, TensorView> tensors(file->tensors().begin(), file->tensors().end());

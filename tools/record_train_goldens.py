@@ -42,7 +42,7 @@ class Flora(torch.nn.Module):
 
 def with_adapter(name):
     model = transformers.AutoModelForCausalLM.from_pretrained(ROOT / "assets/seedling", dtype=torch.float32, attn_implementation="eager")
-    folder = ROOT / "assets/adapters" / name
+    folder = ROOT / "tests/goldens/peft_adapters" / name
     config = json.loads((folder / "adapter_config.json").read_text())
     if config["peft_type"] != "FLORA":
         wrapped = peft.PeftModel.from_pretrained(model, folder, is_trainable=True)

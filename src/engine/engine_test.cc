@@ -28,7 +28,7 @@ std::string source_dir() {
 
 const nlohmann::json& golden() {
   static const nlohmann::json kGolden = [] {
-    std::ifstream file(source_dir() + "/assets/adapters/golden_peft.json");
+    std::ifstream file(source_dir() + "/tests/goldens/peft_adapters/golden_peft.json");
     return nlohmann::json::parse(file);
   }();
   return kGolden;
@@ -39,7 +39,7 @@ struct Assets {
   explicit Assets(const std::string& dtype) {
     choice = kernels::choose({.arithmetic = "f32-fma"}).value();
     model = load_model(source_dir() + "/assets/seedling", {.dtype = dtype, .choice = choice}).value();
-    library = AdapterLibrary::open(model->targets(), {.dir = source_dir() + "/assets/adapters",
+    library = AdapterLibrary::open(model->targets(), {.dir = source_dir() + "/tests/goldens/peft_adapters",
                                                       .watch_interval = Duration{},
                                                       .factor_dtype = model->factor_dtype()})
                   .value();
@@ -246,7 +246,7 @@ TEST(EngineThread, StormOfClients) {
     }
   }
   // Room for the largest adapter and little more.
-  const auto library = AdapterLibrary::open(assets.model->targets(), {.dir = source_dir() + "/assets/adapters",
+  const auto library = AdapterLibrary::open(assets.model->targets(), {.dir = source_dir() + "/tests/goldens/peft_adapters",
                                                                       .budget_bytes = size_t{4} << 20,
                                                                       .watch_interval = Duration{},
                                                                       .factor_dtype = assets.model->factor_dtype()})

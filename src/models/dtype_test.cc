@@ -11,7 +11,7 @@ namespace {
 // Real text of the tasks as seedling's ids: prompts of golden_peft.json, every second one with the answer recorded
 // there.
 std::vector<std::vector<int32_t>> sequences() {
-  const Json golden = read_json(testing::source_dir() / "assets/adapters/golden_peft.json").value();
+  const Json golden = read_json(testing::source_dir() / "tests/goldens/peft_adapters/golden_peft.json").value();
   std::vector<std::vector<int32_t>> sequences;
   for (const char* name : {"base", "e2e_nlg-rslora-r16"}) {
     for (const Json& row : golden[name]) {

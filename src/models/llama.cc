@@ -50,6 +50,8 @@ class Llama final : public Model, public Training {
   // The same, keeping what layer_backward needs, and its mirror.
   void layer_forward_saving(const Step& step, const Layer& layer, const kernels::KvLayer& cache, const LayerSaved& saved,
                             MatrixF x) const;
+  // The lowest layer that the mirror has to reach: below it nothing is trained. layers_.size() = none at all.
+  size_t lowest_trained(TargetGradients gradients) const;
   void layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const;
   LayerSaved saved_of(const TrainPass& pass, size_t layer, int64_t rows) const;
   int64_t saved_floats_per_row() const;
@@ -204,7 +206,7 @@ void Llama::forward_saving(kernels::Context& context, const TrainPass& pass, Mat
   const Arena::Mark mark(context.scratch);
   const MatrixF angles = take_matrix(context, x.rows, config_.head_dim);
   rope_.angles(context, pass.rows.positions, pass.rows.rope_lengths, angles);
-  const Step step{context, targets_, pass.rows, angles};
+  const Step step{context, targets_, pass.rows, angles, pass.trace};
   embedding_forward(step, embedding_, x);
   for (size_t i = 0; i < layers_.size(); ++i) {
     layer_forward_saving(step, layers_[i], pass.kv.layer(0), saved_of(pass, i, x.rows), x);
@@ -232,9 +234,10 @@ void Llama::backward(kernels::Context& context, const TrainPass& pass, MatrixF d
   const Arena::Mark mark(context.scratch);
   const MatrixF angles = take_matrix(context, dx.rows, config_.head_dim);
   rope_.angles(context, pass.rows.positions, pass.rows.rope_lengths, angles);
-  const Step step{context, targets_, pass.rows, angles};
+  const Step step{context, targets_, pass.rows, angles, pass.trace};
   const Backward backward{step, pass.gradients};
-  for (size_t i = layers_.size(); i-- > 0;) {
+  const size_t lowest = lowest_trained(pass.gradients);
+  for (size_t i = layers_.size(); i-- > lowest;) {
     const LayerSaved saved = saved_of(pass, i, dx.rows);
     if (pass.keep == Keep::kLayerInputs) {
       const Arena::Mark inner(context.scratch);
@@ -244,7 +247,19 @@ void Llama::backward(kernels::Context& context, const TrainPass& pass, MatrixF d
     }
     layer_backward(backward, layers_[i], saved, dx);
   }
-  embedding_backward(backward, embedding_, dx);
+  if (!pass.gradients[embedding_].empty()) embedding_backward(backward, embedding_, dx);
+}
+
+size_t Llama::lowest_trained(TargetGradients gradients) const {
+  if (!gradients[embedding_].empty()) return 0;
+  const auto trained = [&](const Layer& layer) {
+    const Attention& a = layer.attention;
+    const Mlp& m = layer.mlp;
+    const auto wanted = [&](int32_t target) { return target >= 0 && !gradients[target].empty(); };
+    const int32_t targets[] = {layer.input_norm, a.q, a.k, a.v, a.o, a.q_norm, a.k_norm, layer.post_norm, m.gate, m.up, m.down};
+    return std::any_of(std::begin(targets), std::end(targets), wanted);
+  };
+  return static_cast<size_t>(std::find_if(layers_.begin(), layers_.end(), trained) - layers_.begin());
 }
 
 void Llama::layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const {

@@ -1,4 +1,4 @@
-// The embedded base against what Hugging Face computes with it (assets/adapters/golden_peft.json, entry "base").
+// The embedded base against what Hugging Face computes with it (tests/goldens/peft_adapters/golden_peft.json, entry "base").
 #include <gtest/gtest.h>
 
 #include "models/forward_testing.h"
@@ -13,7 +13,7 @@ std::shared_ptr<const Model> load_seedling(const std::string& dtype, const kerne
   return load_model(testing::source_dir() / "assets/seedling", {.dtype = dtype, .choice = choice}).value();
 }
 
-Json golden() { return read_json(testing::source_dir() / "assets/adapters/golden_peft.json").value(); }
+Json golden() { return read_json(testing::source_dir() / "tests/goldens/peft_adapters/golden_peft.json").value(); }
 
 class SeedlingTest : public ::testing::TestWithParam<kernels::Isa> {};
 

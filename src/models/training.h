@@ -25,6 +25,7 @@ struct TrainPass {
   std::span<float> saved;     // saved_floats(M, keep), written by forward_saving, used up by backward
   TargetGradients gradients;  // only read by backward
   Keep keep = Keep::kAll;
+  OpTrace* trace = nullptr;  // nn/trace.h
 };
 
 class Training {
@@ -37,6 +38,7 @@ class Training {
   // layer, before the final norm.
   virtual void forward_saving(kernels::Context& context, const TrainPass& pass, MatrixF x) const = 0;
   // dx[M, hidden]: the gradient of forward_saving's x on entry; overwritten on the way. Adapters' gradients +=.
+  // Layers below the lowest one with something to train are not walked.
   virtual void backward(kernels::Context& context, const TrainPass& pass, MatrixF dx) const = 0;
   // Arena bytes that either takes at most.
   virtual size_t scratch_bytes(const BackwardShape& shape) const = 0;

@@ -27,6 +27,15 @@ kernels::AttentionOptions attention_options(const Attention& attention) {
   return {.heads = attention.heads, .scale = scale};
 }
 
+void rope(const Step& step, const Attention& attention, int32_t target, MatrixF x) {
+  step.note(Op::kRope, target);
+  kernels::rope(step.context, step.angles, attention.head_dim, x);
+}
+void rope_backward(const Step& step, const Attention& attention, int32_t target, MatrixF dx) {
+  step.note_mirror(Op::kRope, target);
+  kernels::rope_vjp(step.context, step.angles, attention.head_dim, dx);
+}
+
 // The forward up to the mix of values; k and v of `b` stay as computed, not as stored.
 void mix_values(const Step& step, const Attention& attention, const kernels::KvLayer& cache, ConstMatrixF x,
                 const AttentionSaved& b) {
@@ -38,12 +47,13 @@ void mix_values(const Step& step, const Attention& attention, const kernels::KvL
   linear(step, attention.v, x, b.v);
   if (attention.q_norm >= 0) norm(step, attention.q_norm, attention.norm_epsilon, q, b.q);
   if (attention.k_norm >= 0) norm(step, attention.k_norm, attention.norm_epsilon, k, b.k);
-  kernels::rope(context, step.angles, attention.head_dim, b.q);
-  kernels::rope(context, step.angles, attention.head_dim, b.k);
+  rope(step, attention, attention.q, b.q);
+  rope(step, attention, attention.k, b.k);
   kernels::kv_write(context, b.k, b.v, step.rows.kv_slots, cache);
   const kernels::AttentionRows keys{.spans = step.rows.spans,
                                     .key_begin = windowed_key_begin(step, attention.window),
                                     .key_end = step.rows.key_end};
+  step.note(Op::kAttention, attention.v);
   kernels::attention(context, b.q, cache, keys, attention_options(attention), b.mixed);
 }
 
@@ -97,11 +107,12 @@ void attention_backward(const Backward& backward, const Attention& attention, Co
                                     .key_end = step.rows.key_end};
   const kernels::AttentionInputs inputs{.q = saved.q, .k = saved.k, .v = saved.v, .kv_heads = attention.kv_heads,
                                         .head_dim = attention.head_dim};
+  step.note_mirror(Op::kAttention, attention.v);
   kernels::attention_vjp(step.context, inputs, keys, attention_options(attention), d.mixed, {d.q, d.k, d.v});
-  kernels::rope_vjp(step.context, step.angles, attention.head_dim, d.k);
-  kernels::rope_vjp(step.context, step.angles, attention.head_dim, d.q);
-  if (attention.q_norm >= 0) head_norm_backward(backward, attention.q_norm, attention.norm_epsilon, saved.q_raw, d.q);
+  rope_backward(step, attention, attention.k, d.k);
+  rope_backward(step, attention, attention.q, d.q);
   if (attention.k_norm >= 0) head_norm_backward(backward, attention.k_norm, attention.norm_epsilon, saved.k_raw, d.k);
+  if (attention.q_norm >= 0) head_norm_backward(backward, attention.q_norm, attention.norm_epsilon, saved.q_raw, d.q);
   linear_backward(backward, attention.v, x, {d.v, flow.dx});
   linear_backward(backward, attention.k, x, {d.k, part});
   kernels::add(step.context, part, flow.dx);

@@ -69,6 +69,7 @@ void apply_row(const EmbeddingTerms& terms, int32_t token, std::span<float> y) {
 }  // namespace
 
 void embedding_forward(const Step& step, int32_t target, MatrixF y) {
+  step.note(Op::kEmbedding, target);
   const Target& base = step.targets[target];
   for (const int32_t token : step.rows.tokens) {
     CHECK(token >= 0 && token < base.in, "a token id outside the vocabulary reached the model");
@@ -89,6 +90,7 @@ void embedding_forward(const Step& step, int32_t target, MatrixF y) {
 
 void embedding_backward(const Backward& backward, int32_t target, ConstMatrixF dy) {
   const Step& step = backward.step;
+  step.note_mirror(Op::kEmbedding, target);
   const auto grads = backward.gradients[target];
   const Target& base = step.targets[target];
   for (size_t s = 0; s < grads.size(); ++s) {

@@ -7,11 +7,13 @@
 namespace umbel {
 
 void linear(const Step& step, int32_t target, ConstMatrixF x, MatrixF y) {
+  step.note(Op::kLinear, target);
   apply_linear(step.context, step.targets, target, step.rows.segments, x, y);
 }
 
 void linear_backward(const Backward& backward, int32_t target, ConstMatrixF x, const GradientFlow& flow) {
   const Step& step = backward.step;
+  step.note_mirror(Op::kLinear, target);
   const Arena::Mark mark(step.context.scratch);
   std::span<const LinearGrads> grads = backward.gradients[target];
   if (grads.empty()) {

@@ -14,6 +14,7 @@ void mlp_forward(const Step& step, const Mlp& mlp, ConstMatrixF x, MatrixF y) {
   const MatrixF up = take_matrix(step.context, x.rows, width);
   linear(step, mlp.gate, x, gate);
   linear(step, mlp.up, x, up);
+  step.note(Op::kSwiglu, mlp.up);
   kernels::swiglu(step.context, gate, up, gate);
   linear(step, mlp.down, gate, y);
 }
@@ -23,18 +24,22 @@ void mlp_forward_saving(const Step& step, const Mlp& mlp, ConstMatrixF x, const 
   const MatrixF product = take_matrix(step.context, x.rows, saved.gate.cols);
   linear(step, mlp.gate, x, saved.gate);
   linear(step, mlp.up, x, saved.up);
+  step.note(Op::kSwiglu, mlp.up);
   kernels::swiglu(step.context, saved.gate, saved.up, product);
   linear(step, mlp.down, product, y);
 }
 
 void mlp_backward(const Backward& backward, const Mlp& mlp, ConstMatrixF x, const MlpSaved& saved, const GradientFlow& flow) {
-  kernels::Context& context = backward.step.context;
+  const Step& step = backward.step;
+  kernels::Context& context = step.context;
   const Arena::Mark mark(context.scratch);
   const MatrixF product = take_matrix(context, x.rows, saved.gate.cols);
   const MatrixF dproduct = take_matrix(context, x.rows, saved.gate.cols);
   const MatrixF part = take_matrix(context, x.rows, x.cols);
+  step.note(Op::kSwiglu, mlp.up);
   kernels::swiglu(context, saved.gate, saved.up, product);  // cheaper to compute again than to keep
   linear_backward(backward, mlp.down, product, {flow.dy, dproduct});
+  step.note_mirror(Op::kSwiglu, mlp.up);
   kernels::swiglu_vjp(context, saved.gate, saved.up, dproduct, saved.gate, saved.up);
   linear_backward(backward, mlp.up, x, {saved.up, flow.dx});
   linear_backward(backward, mlp.gate, x, {saved.gate, part});

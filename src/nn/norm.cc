@@ -57,6 +57,7 @@ void gain_gradients(const Backward& backward, int32_t target, float epsilon, Con
 }  // namespace
 
 void norm(const Step& step, int32_t target, float epsilon, ConstMatrixF x, MatrixF y) {
+  step.note(Op::kNorm, target);
   const int64_t dim = step.targets[target].out;
   const Arena::Mark mark(step.context.scratch);
   kernels::rms_norm(step.context, split_heads(x, dim), gains_of(step, target, x.cols / dim), epsilon, split_heads(y, dim));
@@ -64,6 +65,7 @@ void norm(const Step& step, int32_t target, float epsilon, ConstMatrixF x, Matri
 
 void norm_backward(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, const GradientFlow& flow) {
   const Step& step = backward.step;
+  step.note_mirror(Op::kNorm, target);
   const Arena::Mark mark(step.context.scratch);
   gain_gradients(backward, target, epsilon, x, flow.dy);
   kernels::rms_norm_vjp(step.context, x, gains_of(step, target, 1), epsilon, flow.dy, flow.dx, kernels::Write::kAdd);
@@ -71,6 +73,7 @@ void norm_backward(const Backward& backward, int32_t target, float epsilon, Cons
 
 void head_norm_backward(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, MatrixF dx) {
   const Step& step = backward.step;
+  step.note_mirror(Op::kNorm, target);
   const Arena::Mark mark(step.context.scratch);
   const int64_t dim = step.targets[target].out, heads = x.cols / dim;
   const ConstMatrixF split_x = split_heads(x, dim);

@@ -4,6 +4,7 @@
 #include "adapters/targets.h"
 #include "kernels/api.h"
 #include "nn/rows.h"
+#include "nn/trace.h"
 
 namespace umbel {
 
@@ -12,8 +13,15 @@ struct Step {
   const TargetTable& targets;
   const Rows& rows;
   ConstMatrixF angles;  // [M, head_dim], of nn/rope.h
+  OpTrace* trace = nullptr;  // null: nobody wants to know
 
   int64_t count() const { return rows.count(); }
+  void note(Op op, int32_t target) const {
+    if (trace != nullptr) trace->forward.push_back({op, target});
+  }
+  void note_mirror(Op op, int32_t target) const {
+    if (trace != nullptr) trace->mirror.push_back({op, target});
+  }
 };
 
 // A layer's input and where its output is written (=).

@@ -51,7 +51,7 @@ Dataset data_of(const Json& rows) {
 
 // Masters from the committed adapter.
 void start_from(TrainableAdapter& adapter, const std::string& name) {
-  auto file = Safetensors::open(source_dir() / "assets/adapters" / name / "adapter_model.safetensors");
+  auto file = Safetensors::open(source_dir() / "tests/goldens/peft_adapters" / name / "adapter_model.safetensors");
   ASSERT_TRUE(file.ok()) << file.status().message();
   for (Parameter& parameter : adapter.parameters()) {
     const TensorView* view = file->find(parameter.tensor);
@@ -301,7 +301,7 @@ TEST_F(TrainerTest, AWrittenAdapterIsReadBackByItsKind) {
   std::filesystem::remove_all(dir);
   std::filesystem::create_directories(dir);
   ASSERT_TRUE(t->adapter(0).write(dir).ok());
-  auto original = Safetensors::open(source_dir() / "assets/adapters" / golden.adapter / "adapter_model.safetensors");
+  auto original = Safetensors::open(source_dir() / "tests/goldens/peft_adapters" / golden.adapter / "adapter_model.safetensors");
   auto written = Safetensors::open(dir / "adapter_model.safetensors");
   ASSERT_TRUE(written.ok());
   ASSERT_EQ(written->tensors().size(), original->tensors().size());

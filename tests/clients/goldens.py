@@ -1,4 +1,4 @@
-"""What Hugging Face and PEFT generate with seedling and each of its adapters (assets/adapters/golden_peft.json), and
+"""What Hugging Face and PEFT generate with seedling and each of its adapters (tests/goldens/peft_adapters/golden_peft.json), and
 the list of models that a server over them must have."""
 
 import json
@@ -13,7 +13,7 @@ GAP = 1e-3
 
 def rows(per_model=2):
     """[(model, prompt_ids, greedy_ids)]: per_model rows of the base and of each adapter, clear ones only."""
-    with open(os.path.join(ROOT, "assets/adapters/golden_peft.json"), encoding="utf-8") as file:
+    with open(os.path.join(ROOT, "tests/goldens/peft_adapters/golden_peft.json"), encoding="utf-8") as file:
         goldens = json.load(file)
     found = []
     for name, entries in goldens.items():

@@ -1,4 +1,4 @@
-"""LoRAX's own Python client, unchanged, against `umbel serve assets/seedling --adapters assets/adapters`.
+"""LoRAX's own Python client, unchanged, against `umbel serve assets/seedling --adapters tests/goldens/peft_adapters`.
 
 Usage: lorax_client.py BASE_URL API_KEY"""
 

@@ -1,4 +1,4 @@
-// The official OpenAI client for Node, unchanged, against `umbel serve assets/seedling --adapters assets/adapters`.
+// The official OpenAI client for Node, unchanged, against `umbel serve assets/seedling --adapters tests/goldens/peft_adapters`.
 // Usage: node openai_client.mjs BASE_URL API_KEY ROWS.json   (rows: [[model, prompt_ids, greedy_ids], ...] as goldens.py has them)
 import assert from 'node:assert/strict';
 import {readFileSync} from 'node:fs';

@@ -1,4 +1,4 @@
-"""The official OpenAI client for Python, unchanged, against `umbel serve assets/seedling --adapters assets/adapters`.
+"""The official OpenAI client for Python, unchanged, against `umbel serve assets/seedling --adapters tests/goldens/peft_adapters`.
 
 Usage: openai_client.py BASE_URL API_KEY"""
 

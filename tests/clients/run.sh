@@ -33,7 +33,7 @@ have_node() {
 }
 
 start_server() {
-  "$program" serve "$root/assets/seedling" --name seedling --adapters "$root/assets/adapters" --port 0 --dtype f32 --api-key "$key" \
+  "$program" serve "$root/assets/seedling" --name seedling --adapters "$root/tests/goldens/peft_adapters" --port 0 --dtype f32 --api-key "$key" \
     >"$work/server.out" 2>"$work/server.err" &
   server=$!
   trap 'kill "$server" 2>/dev/null || true' EXIT

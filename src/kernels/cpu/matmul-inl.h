@@ -187,7 +187,11 @@ UMBEL_INLINE void pack_words(int64_t rows, int64_t words, float* target, const W
       Vec square[kLanes];
       for (int r = 0; r < kLanes; ++r) square[r] = r < count ? word(begin + r, i) : zero();
       transpose(square);
-      for (int c = 0; c < n; ++c) store_lanes(target + (i + c) * rows + begin, square[c], count);
+      // A whole vector where what it writes too much is written again by the next word: partial stores are slow on many machines.
+      for (int c = 0; c < n; ++c) {
+        const bool whole = rows <= kLanes && (i + c) * rows + kLanes <= words * rows;
+        store_lanes(target + (i + c) * rows + begin, square[c], whole ? kLanes : count);
+      }
     }
   }
 }

@@ -1,0 +1,25 @@
+// OpTrace: which ops a training pass ran, in order. Filled only where a Step carries one, which is how the tests hold a model's mirror
+// against its forward: what moved forward must move back in the reverse order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace umbel {
+
+enum class Op : uint8_t { kEmbedding, kNorm, kLinear, kRope, kAttention, kSwiglu };
+
+struct TracedOp {
+  Op op = Op::kLinear;
+  int32_t target = -1;  // index in the model's TargetTable; for kRope, kAttention and kSwiglu that of the linear layer it follows
+
+  friend bool operator==(const TracedOp&, const TracedOp&) = default;
+};
+
+struct OpTrace {
+  std::vector<TracedOp> forward;  // a mirror that computes something again adds it here too
+  std::vector<TracedOp> mirror;
+};
+
+}  // namespace umbel
