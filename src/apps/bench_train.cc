@@ -132,7 +132,7 @@ void add_bench_train(CLI::App& program, Run& run) {
   verb->add_option("--shape", flags->shape, "10m, 125m or 1.1b")->capture_default_str();
   verb->add_option("--kind", flags->kind, "adapter kind, on all linear layers")->capture_default_str();
   verb->add_option("--rank", flags->job.rank, "rank")->capture_default_str();
-  verb->add_option("--dtype", flags->dtype, "of the frozen weights: f32, bf16, f16")->capture_default_str();
+  verb->add_option("--dtype", flags->dtype, "of the frozen weights: f32, bf16, f16; int8, nf4, nf4-dq: linear layers quantised")->capture_default_str();
   verb->add_option("--jobs", flags->jobs, "adapters trained at once")->check(CLI::Range(1, 4096))->capture_default_str();
   verb->add_option("--rows", flags->rows, "rows of one optimizer step of one job")->check(CLI::Range(1, 65536))->capture_default_str();
   verb->add_option("--length", flags->length, "tokens of a row")->check(CLI::Range(1, 2047))->capture_default_str();

@@ -12,6 +12,7 @@
 #include "base/process_memory.h"
 #include "train/config.h"
 #include "train/config_key.h"
+#include "train/config_override.h"
 #include "train/preflight.h"
 #include "train/progress_view.h"
 #include "train/run.h"
@@ -60,8 +61,8 @@ void declare_key(CLI::App& verb, const ConfigKey& field, std::vector<ConfigOverr
   if (field.alias[0] != 0) names += "," + flag_of(field.alias);
   const std::string flag = flag_of(field.name);
   const std::string key = field.name;
-  const auto take = [&overrides, &errors, flag, key](const CLI::results_t& texts) {
-    const auto value = yaml_of_flag(texts.empty() ? "true" : texts.back(), flag);
+  const auto take = [&overrides, &errors, &field, flag, key](const CLI::results_t& texts) {
+    const auto value = override_value(field, texts.empty() ? "true" : texts.back(), flag);
     if (value.ok()) {
       overrides.push_back({key, *value});
     } else {

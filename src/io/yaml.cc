@@ -211,7 +211,11 @@ Result<YamlPtr> yaml_of_flag(const std::string& text, const std::string& where) 
     ASSIGN_OR_RETURN(const YamlPtr parsed, parse_yaml(text, where));
     return marked(*parsed, where);
   }
-  return YamlPtr(std::make_shared<Yaml>(Yaml{.kind = Yaml::Kind::kScalar, .where = where, .from_flag = true, .text = text}));
+  return yaml_text_of_flag(text, where);
+}
+
+YamlPtr yaml_text_of_flag(const std::string& text, const std::string& where) {
+  return std::make_shared<Yaml>(Yaml{.kind = Yaml::Kind::kScalar, .where = where, .from_flag = true, .text = text});
 }
 
 YamlPtr yaml_with(const Yaml& map, YamlEntry entry) {

@@ -49,6 +49,8 @@ struct Yaml {
 
 // The text of a flag: a scalar, or what parse_yaml makes of it when it begins with "[" or "{". where: the flag.
 Result<YamlPtr> yaml_of_flag(const std::string& text, const std::string& where);
+// The text as a scalar, whatever it begins with.
+YamlPtr yaml_text_of_flag(const std::string& text, const std::string& where);
 // The same map with this entry in the place of the one with its key, else at the end. REQUIRES a map.
 YamlPtr yaml_with(const Yaml& map, YamlEntry entry);
 

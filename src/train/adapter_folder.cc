@@ -100,7 +100,7 @@ Status fill(const Path& folder, const TrainableAdapter& adapter, const std::stri
 }  // namespace
 
 std::string adapter_card(const CardFacts& facts) {
-  std::string text = front_matter(facts) + "\n# " + plain(facts.plan.job.name) + "\n\nAn adapter on " + plain(facts.base_name) +
+  std::string text = front_matter(facts) + "\n# " + plain(facts.plan.job.name) + (facts.plan.job.kind == TrainKind::kFull ? "\n\nA model of the shape of " : "\n\nAn adapter on ") + plain(facts.base_name) +
                      ", trained by umbel " + plain(facts.version) + ".\n\n" + result_lines(facts) + "\n" + parameter_table(facts) +
                      "\nData: " + plain(Path(facts.plan.data).filename().string()) + ", " + std::to_string(facts.rows) + " rows, " +
                      std::to_string(facts.trained_tokens) + " trained tokens";

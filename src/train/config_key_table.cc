@@ -49,6 +49,7 @@ const ConfigKey kFields[] = {
     {kJob, "pack", "", "", "a batch counts rows filled with several examples", [](V& v) -> FieldSlot { return &v.job.dataset.pack; }},
 
     {kJob, "kind", "", "", "what is trained", [](V& v) -> FieldSlot { return choice(v.job.job.kind, parse_train_kind, train_kind_name); }},
+    {kJob, "start_from", "", "", "folder of an adapter of the same kind and shape to go on from", [](V& v) -> FieldSlot { return PathSlot{.text = &v.job.start_from}; }},
     {kJob, "rank", "", "r", "inner size of LoRA kinds, components of FLoRA", [](V& v) -> FieldSlot { return &v.job.job.rank; }},
     {kJob, "alpha", "", "a", "LoRA kinds: scale = alpha / rank (rsLoRA: / square root of rank)", [](V& v) -> FieldSlot { return &v.job.job.alpha; }},
     {kJob, "targets", "", "", "modules by path or its last parts; empty = the kind's usual ones", [](V& v) -> FieldSlot { return &v.job.job.targets; }},

@@ -120,8 +120,16 @@ Result<ConfigOverride> parse_override(const std::string& text) {
   const std::string flag = "--set " + text;
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0) return invalid_argument(flag + ": expected KEY=VALUE, e.g. lr=1e-3 or jobs.0.rank=4");
-  ASSIGN_OR_RETURN(const YamlPtr value, yaml_of_flag(text.substr(equals + 1), flag));
-  return ConfigOverride{.path = text.substr(0, equals), .value = value};
+  const std::string path = text.substr(0, equals), words = text.substr(equals + 1);
+  const auto address = parse_address(path);
+  ASSIGN_OR_RETURN(const YamlPtr value, address.ok() ? override_value(*address->field, words, flag) : yaml_of_flag(words, flag));
+  return ConfigOverride{.path = path, .value = value};
+}
+
+Result<YamlPtr> override_value(const ConfigKey& field, const std::string& text, const std::string& flag) {
+  ConfigValues values;
+  const bool takes_text = std::holds_alternative<std::string*>(field.slot(values));
+  return takes_text && text.starts_with('{') ? yaml_text_of_flag(text, flag) : yaml_of_flag(text, flag);
 }
 
 YamlPtr apply_overrides(YamlPtr root, const std::vector<ConfigOverride>& overrides, Problems& problems) {

@@ -2,9 +2,13 @@
 #pragma once
 
 #include "train/config.h"
+#include "train/config_key.h"
 #include "train/problems.h"
 
 namespace umbel {
+
+// What a flag or a --set gives a key: YAML's flow style, but where the key takes a text one in braces is that text ("{question}").
+Result<YamlPtr> override_value(const ConfigKey& field, const std::string& text, const std::string& flag);
 
 // The tree with every override in it; those that name nothing become problems. root: a map.
 YamlPtr apply_overrides(YamlPtr root, const std::vector<ConfigOverride>& overrides, Problems& problems);

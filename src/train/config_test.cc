@@ -7,6 +7,7 @@
 #include <set>
 
 #include "train/config_key.h"
+#include "train/config_override.h"
 
 namespace umbel {
 namespace {
@@ -129,6 +130,14 @@ TEST(Config, EveryKeyIsReachable) {
       EXPECT_EQ(find_config_key(field.section, field.alias), &field);
     }
   }
+}
+
+TEST(Config, ATextInBracesIsATextWhereOneBelongs) {
+  const ConfigKey& text = *find_config_key(ConfigSection::kJob, "template");
+  EXPECT_TRUE(override_value(text, "{question} so?", "--template").value()->is_scalar());
+  EXPECT_FALSE(override_value(text, "[\"{a}\", \"{b}\"]", "--template").value()->is_scalar());  // a sweep
+  EXPECT_TRUE(override_value(*find_config_key(ConfigSection::kJob, "rank_pattern"), "{q_proj: 4}", "--rank-pattern").value()->is_map());
+  EXPECT_EQ(parse_override("jobs.a.template={question}").value().value->text, "{question}");
 }
 
 TEST(Config, WrongTypesAndValuesNameLineKeyAndType) {

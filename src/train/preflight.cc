@@ -7,6 +7,8 @@
 #include <fstream>
 #include <set>
 
+#include "store/peft_dir.h"
+
 namespace umbel {
 namespace {
 
@@ -32,6 +34,18 @@ std::string folder_trouble(const Path& folder) {
   return "";
 }
 
+// "" when the folder holds an adapter.
+std::string start_trouble(const JobPlan& plan) {
+  if (plan.job.kind == TrainKind::kFull) return "a full job goes on from its base: give that folder as base";
+  std::error_code error;
+  if (!std::filesystem::is_directory(plan.start_from, error)) return "there is no folder \"" + plan.start_from + "\"";
+  for (const char* name : {kAdapterConfigName, kAdapterTensorsName}) {
+    const std::string trouble = file_trouble((Path(plan.start_from) / name).string());
+    if (!trouble.empty()) return trouble;
+  }
+  return "";
+}
+
 std::string place_of(const JobPlan& plan) { return (plan.where.empty() ? "" : plan.where + ": ") + plan.job.name; }
 
 }  // namespace
@@ -45,6 +59,7 @@ void check_files(const RunSpec& spec, Problems& problems) {
   for (const JobPlan& plan : spec.jobs) {
     check(place_of(plan), "data", file_trouble(plan.data));
     if (!plan.eval_data.empty()) check(place_of(plan), "eval_data", file_trouble(plan.eval_data));
+    if (!plan.start_from.empty()) check(place_of(plan), "start_from", start_trouble(plan));
     check(place_of(plan), "out", folder_trouble(plan.out));
   }
 }

@@ -34,6 +34,22 @@ TEST(Preflight, EveryFileAndFolderOfEveryJobIsLookedAt) {
   EXPECT_EQ(dir.entries(), 2);  // nothing was made
 }
 
+TEST(Preflight, WhatAJobGoesOnFromIsAnAdapter) {
+  const TestFolder dir;
+  std::ofstream(dir / "good.jsonl") << "{}\n";
+  const std::string good = (dir / "good.jsonl").string();
+  RunSpec spec{.out = dir / "run"};
+  spec.jobs = {{.job = {.name = "none"}, .data = good, .start_from = (dir / "gone").string(), .out = dir / "a"},
+               {.job = {.name = "rows"}, .data = good, .start_from = dir.path().string(), .out = dir / "b"},
+               {.job = {.name = "full", .kind = TrainKind::kFull}, .data = good, .start_from = dir.path().string(), .out = dir / "c"}};
+  Problems problems;
+  check_files(spec, problems);
+  ASSERT_EQ(problems.lines().size(), 3u) << problems.status().message();
+  EXPECT_THAT(problems.lines()[0], HasSubstr("none: start_from: there is no folder"));
+  EXPECT_THAT(problems.lines()[1], HasSubstr("adapter_config.json"));
+  EXPECT_THAT(problems.lines()[2], HasSubstr("give that folder as base"));
+}
+
 TEST(Preflight, AFolderThatCannotBeWrittenIsNamed) {
   if (geteuid() == 0) GTEST_SKIP() << "root may write everywhere";
   const TestFolder dir;

@@ -10,6 +10,8 @@ namespace umbel {
 namespace {
 
 constexpr int64_t kProbeSteps = 10;
+constexpr double kProbeSeconds = 60;      // a large crowd is asked for fewer steps (two at least)
+constexpr double kProbeEvalSeconds = 15;  // of looking at held-out rows
 constexpr double kCheckpointShare = 0.05;  // of the time, at most, where no interval was asked for
 
 bool ends_epoch(const StepReport& report) { return report.epoch == std::floor(report.epoch) || report.step == report.steps; }
@@ -79,8 +81,10 @@ Result<TimeEstimate> RunLoop::probe() {
     const TimePoint before = now();
     (void)trainer_.evaluate(i, *jobs_[i].held_out);
     pace_.add_eval(jobs_[i].held_out_tokens, to_seconds(now() - before));
+    if (to_seconds(now() - begin_) > kProbeEvalSeconds) break;
   }
-  for (int64_t step = 0; step < kProbeSteps; ++step) {
+  const TimePoint first = now();
+  for (int64_t step = 0; step < kProbeSteps && (step < 2 || to_seconds(now() - first) < kProbeSeconds); ++step) {
     const TimePoint before = now();
     const auto reports = trainer_.step();
     if (reports.empty()) break;

@@ -23,10 +23,10 @@ class Fnv64 {
 };
 
 Json optimisation_fields(const JobSpec& job) {
-  return {{"optimizer", static_cast<int>(job.optimizer)},
+  return {{"optimizer", optimizer_name(job.optimizer)},
           {"momentum", job.momentum},
           {"learning_rate", job.learning_rate},
-          {"schedule", static_cast<int>(job.schedule)},
+          {"schedule", schedule_name(job.schedule)},
           {"schedule_floor", job.schedule_floor},
           {"warmup_share", job.warmup_share},
           {"clip", job.clip},
@@ -55,7 +55,7 @@ Json adapter_fields(const JobSpec& job) {
           {"alpha_pattern", job.alpha_pattern},
           {"dropout", job.dropout},
           {"lora_plus_ratio", job.lora_plus_ratio},
-          {"flora_init", static_cast<int>(job.flora_init)},
+          {"flora_init", flora_init_name(job.flora_init)},
           {"flora_init_scale", job.flora_init_scale},
           {"vera_d_initial", job.vera_d_initial},
           {"vera_projection_key", job.vera_projection_key},
@@ -77,8 +77,9 @@ Json job_fields(const JobPlan& plan) {
                  {"spike", plan.life.spike},
                  {"worse_than_base_fails", plan.life.worse_than_base_fails},
                  {"length_max", plan.dataset.length_max},
-                 {"format", static_cast<int>(plan.dataset.format)},
+                 {"format", row_format_name(plan.dataset.format)},
                  {"pack", plan.dataset.pack},
+                 {"start_from", plan.start_from},
                  {"sweep", plan.sweep}});
   return fields;
 }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "store/folder.h"
+#include "store/peft_dir.h"
 #include "train/adapter_folder.h"
 #include "train/problems.h"
 #include "train/run_fields.h"
@@ -110,6 +111,22 @@ Status load_rows(RunJob& job, DataShelf& shelf) {
   }
   job.identity = job_identity(job);
   return ok_status();
+}
+
+// The masters of an adapter trained before. What its configuration says of the computation has to be what this job's says.
+Status start_from(const Path& folder, TrainableAdapter& adapter) {
+  ASSIGN_OR_RETURN(const Json before, PeftDir::read_config(folder));
+  const Json& now = adapter.config();
+  for (const char* field : {"peft_type", "r", "lora_alpha", "alpha_pattern", "use_rslora", "use_dora", "form", "reduction", "flora_alpha", "scale_bias"}) {
+    if (!now.contains(field)) continue;
+    const Json there = before.value(field, Json());
+    const auto says_nothing = [](const Json& value) { return value.is_null() || value == false || (value.is_object() && value.empty()); };
+    if (there == now[field] || (says_nothing(there) && says_nothing(now[field]))) continue;
+    return invalid_argument("start_from \"" + folder.string() + "\": " + field + " is " + there.dump() + " there and " + now[field].dump() +
+                            " in this job; give the job the same");
+  }
+  ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open(folder / kAdapterTensorsName));
+  return adapter.start_from(file.tensors()).with_context("start_from \"" + folder.string() + "\"");
 }
 
 // The name of a recorded job, as JSON text.
@@ -219,6 +236,7 @@ Result<std::unique_ptr<TrainRun>> TrainRun::create(RunSpec spec, RunServices ser
     RunJob& job = parts.jobs.emplace_back(plan);
     Status status = load_rows(job, shelf).with_context(plan.job.name);
     if (status.ok()) status = parts.trainer->add_job(plan.job, *job.data, parts.services.base_name);
+    if (status.ok() && !plan.start_from.empty()) status = start_from(plan.start_from, parts.trainer->adapter(parts.trainer->jobs() - 1)).with_context(plan.job.name);
     add_problem(problems, plan, status);
     if (problems.empty()) job.outcome.steps = parts.trainer->state(parts.jobs.size() - 1).steps;
   }

@@ -26,6 +26,7 @@ struct JobPlan {
   std::string data;            // file of training rows
   std::string eval_data;       // file of held-out rows; empty = eval_rows, or none
   int64_t eval_rows = 0;       // the last rows of data, held out from training
+  std::string start_from;      // adapter folder whose numbers the job begins with; empty = the kind's own start
   DatasetOptions dataset;      // eos is filled in from the base
   Path out;                    // the adapter's folder
   JobLife life;

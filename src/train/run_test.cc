@@ -1,6 +1,7 @@
 // The life of a run, over a scripted trainer (run_testing.h): what is computed is not the question here.
 #include "train/run.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -97,6 +98,31 @@ TEST_F(TrainRunTest, AJobEndsAsAFolderThatIsAnAdapter) {
   EXPECT_EQ(witness_.steps.size(), 15u + 10u);
   EXPECT_EQ(witness_.evals.size(), 6u);  // the base, and five epochs
   EXPECT_EQ(witness_.ends.size(), 2u);
+}
+
+TEST_F(TrainRunTest, AJobGoesOnFromAnAdapterOfItsKindAndShape) {
+  ASSERT_TRUE(go(small_run(folder_.path(), {small_job(folder_.path(), "first", 2)})).ok());
+  JobPlan next = small_job(folder_.path(), "next", 1);
+  next.start_from = (folder_ / "adapters/first").string();
+  RunSpec spec = small_run(folder_.path(), {next});
+  spec.out = folder_ / "next_run";
+  const auto run = TrainRun::create(spec, services());
+  ASSERT_TRUE(run.ok()) << run.status().message();
+  const auto file = Safetensors::open(folder_ / "adapters/first/adapter_model.safetensors").value();
+  size_t different = 0;
+  for (const Parameter& p : (*run)->trainer().adapter(0).parameters()) {
+    const Tensor there = Tensor::widened(file.tensors().at(p.tensor));
+    const int64_t rows = p.value.shape()[0], cols = p.value.shape()[1];
+    for (int64_t i = 0; i < rows * cols; ++i) different += p.value.f32()[i] != there.f32()[p.transposed ? i % cols * rows + i / cols : i];
+  }
+  EXPECT_EQ(different, 0u);
+
+  spec.jobs[0].job.rank = 2;
+  EXPECT_THAT(refusal(spec), testing::HasSubstr("r is 1 there and 2 in this job"));
+  spec.jobs[0].job = {.name = "next", .kind = TrainKind::kIa3};
+  EXPECT_THAT(refusal(spec), testing::HasSubstr("peft_type is \"LORA\" there and \"IA3\""));
+  spec.jobs[0].job = {.name = "next", .rank = 1, .targets = {"v_proj"}};
+  EXPECT_THAT(refusal(spec), testing::HasSubstr("has no tensor base_model.model.model.layers.0.self_attn.v_proj"));
 }
 
 TEST_F(TrainRunTest, TheBestAdapterIsTheOneThatIsWritten) {
