@@ -8,9 +8,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 namespace umbel {
 namespace {
+
+constexpr const char* kTemporaryMark = ".tmp-";
 
 Status system_failure(const char* what, const Path& path, int error) {
   Code code = Code::kUnavailable;
@@ -97,12 +100,22 @@ Status write_file_atomic(const Path& path, std::string_view bytes, FileCalls& ca
   return file.commit();
 }
 
+void remove_unfinished(const Path& path) {
+  std::error_code error;
+  const std::string start = path.filename().string() + kTemporaryMark;
+  std::vector<Path> found;
+  for (std::filesystem::directory_iterator at(path.parent_path(), error), end; !error && at != end; at.increment(error)) {
+    if (at->path().filename().string().starts_with(start)) found.push_back(at->path());
+  }
+  for (const Path& file : found) std::filesystem::remove(file, error);
+}
+
 Result<AtomicFile> AtomicFile::create(const Path& path, FileCalls& calls) {
   // O_EXCL decides who owns a name, so the number only has to differ between tries.
   constexpr int kTries = 100;
   for (int attempt = 0; attempt < kTries; ++attempt) {
     Path temporary = path;
-    temporary += ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
+    temporary += kTemporaryMark + std::to_string(::getpid()) + "-" + std::to_string(attempt);
     const int descriptor = calls.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor >= 0) return AtomicFile(calls, path, std::move(temporary), descriptor);
     if (errno != EEXIST) return system_failure("cannot create", temporary, errno);

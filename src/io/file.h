@@ -21,7 +21,10 @@ Result<std::string> read_file(const Path& path, size_t limit_bytes = size_t{1} <
 Status write_file_atomic(const Path& path, std::string_view bytes);
 Status write_file_atomic(const Path& path, std::string_view bytes, FileCalls& calls);
 
-// The same in pieces, for files too large to hold twice: create, append..., commit. Dropped before commit() it leaves
+// Takes away what a killed process left beside path while it wrote it. Not for files that another process may be writing.
+void remove_unfinished(const Path& path);
+
+// write_file_atomic in pieces, for files too large to hold twice: create, append..., commit. Dropped before commit() it leaves
 // nothing behind. One thread.
 class AtomicFile {
  public:

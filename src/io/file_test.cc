@@ -134,6 +134,15 @@ TEST(File, ADroppedAtomicFileLeavesNothing) {
   EXPECT_EQ(folder.entries(), 0);
 }
 
+TEST(File, WhatAKilledWriterLeftIsTakenAwayAndNothingElse) {
+  const TestFolder folder;
+  for (const char* name : {"a", "a.tmp-17-0", "a.tmp-99-3", "b.tmp-17-0", "aa.tmp-1-0"}) ASSERT_TRUE(write_file_atomic(folder / name, "x").ok());
+  remove_unfinished(folder / "a");
+  EXPECT_EQ(folder.entries(), 3);
+  EXPECT_TRUE(std::filesystem::exists(folder / "a"));
+  remove_unfinished(folder / "no" / "a");
+}
+
 TEST(File, AMissingFolderIsNotFound) {
   const TestFolder folder;
   EXPECT_EQ(write_file_atomic(folder / "no" / "a", "x").code(), Code::kNotFound);

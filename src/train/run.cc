@@ -107,6 +107,7 @@ Result<std::vector<JobOutcome>> RunLoop::run(RunObserver& observer) {
   begin_ = now();
   if (parts_.resumed) RETURN_IF_ERROR(checkpoints_.remove_after(parts_.round));
   if (!parts_.resumed) RETURN_IF_ERROR(checkpoints_.remove_all());
+  remove_unfinished(parts_.spec.out / kReportName);
   std::vector<std::string> names;
   for (const RunJob& job : jobs_) names.push_back(job.plan.job.name);
   ASSIGN_OR_RETURN(RunLog log, RunLog::open(parts_.spec.out, names, parts_.log_marks));

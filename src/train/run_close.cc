@@ -10,8 +10,6 @@
 namespace umbel {
 namespace {
 
-constexpr const char* kReportName = "report.html";
-
 std::string seconds_text(double seconds) {
   char buffer[32];
   std::snprintf(buffer, sizeof buffer, "%.1f s", seconds);

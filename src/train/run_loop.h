@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/file.h"
 #include "train/checkpoint.h"
 #include "train/halving.h"
 #include "train/run.h"
@@ -15,6 +16,8 @@
 #include "train/run_state.h"
 
 namespace umbel {
+
+inline constexpr const char* kReportName = "report.html";
 
 // What create() has made ready. job[i] is the trainer's job i.
 struct RunParts {
