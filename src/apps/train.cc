@@ -15,6 +15,7 @@
 #include "train/config_override.h"
 #include "train/preflight.h"
 #include "train/progress_view.h"
+#include "train/run_pace.h"
 #include "train/run.h"
 
 namespace umbel::apps {

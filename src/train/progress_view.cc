@@ -1,8 +1,9 @@
 #include "train/progress_view.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
+
+#include "train/run_pace.h"
 
 namespace umbel {
 namespace {
@@ -24,14 +25,6 @@ std::string cut(const std::string& text, size_t bytes) {
 }
 
 }  // namespace
-
-std::string format_seconds(double seconds) {
-  const auto whole = static_cast<long long>(std::llround(std::clamp(seconds, 0.0, 1e12)));
-  if (whole < 60) return printed("%llds", whole);
-  if (whole < 3600) return printed("%lldm%02llds", whole / 60, whole % 60);
-  if (whole < 86400) return printed("%lldh%02lldm", whole / 3600, whole / 60 % 60);
-  return printed("%lldd%02lldh", whole / 86400, whole / 3600 % 24);
-}
 
 ProgressView::ProgressView(const std::vector<std::string>& jobs, const ProgressOptions& options, Write write, const Clock& clock)
     : options_(options), write_(std::move(write)), clock_(clock) {

@@ -20,9 +20,6 @@ struct ProgressOptions {
   Duration redraw = from_seconds(0.1);
 };
 
-// "1m20s", "3h05m", "7s".
-std::string format_seconds(double seconds);
-
 class ProgressView : public RunObserver {
  public:
   using Write = std::function<void(std::string_view)>;

@@ -43,14 +43,6 @@ std::vector<std::string> shown(const std::string& text) {
   return lines;
 }
 
-TEST(ProgressView, SecondsForReaders) {
-  EXPECT_EQ(format_seconds(7.4), "7s");
-  EXPECT_EQ(format_seconds(80), "1m20s");
-  EXPECT_EQ(format_seconds(3 * 3600 + 300), "3h05m");
-  EXPECT_EQ(format_seconds(2 * 86400 + 3600), "2d01h");
-  EXPECT_EQ(format_seconds(-1), "0s");
-}
-
 TEST(ProgressView, AFileGetsALineNowAndThen) {
   Screen screen({"a", "long-name"}, {});
   for (int64_t i = 1; i <= 100; ++i) screen.step("a", i);

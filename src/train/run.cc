@@ -146,7 +146,7 @@ Result<bool> RunLoop::round() {
   RETURN_IF_ERROR(close_jobs());
   if (pace_.steps() == kProbeSteps) {
     estimate();
-    note("expected time: " + number(expected_.expected_seconds) + " s in all, from " + std::to_string(kProbeSteps) +
+    note("expected time: " + format_seconds(expected_.expected_seconds) + " in all, from " + std::to_string(kProbeSteps) +
          " steps (if no job ends before its last step)");
   }
   RETURN_IF_ERROR(log_->flush().with_context("the log can't be written; what was written before stands: make room and go on by --resume"));

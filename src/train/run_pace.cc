@@ -1,6 +1,8 @@
 #include "train/run_pace.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 
 namespace umbel {
 namespace {
@@ -8,6 +10,16 @@ namespace {
 constexpr double kForwardShare = 1.0 / 3;
 
 }  // namespace
+
+std::string format_seconds(double seconds) {
+  const auto whole = static_cast<long long>(std::llround(std::clamp(seconds, 0.0, 1e12)));
+  char text[32];
+  if (whole < 60) std::snprintf(text, sizeof text, "%llds", whole);
+  else if (whole < 3600) std::snprintf(text, sizeof text, "%lldm%02llds", whole / 60, whole % 60);
+  else if (whole < 86400) std::snprintf(text, sizeof text, "%lldh%02lldm", whole / 3600, whole / 60 % 60);
+  else std::snprintf(text, sizeof text, "%lldd%02lldh", whole / 86400, whole / 3600 % 24);
+  return text;
+}
 
 void Pace::add_step(int64_t tokens, double seconds) {
   const bool first = steps_++ == 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace umbel {
 
@@ -29,5 +30,8 @@ class Pace {
   double train_tokens_ = 0, train_seconds_ = 0;  // of the others
   double eval_tokens_ = 0, eval_seconds_ = 0;
 };
+
+// "1m20s", "3h05m", "7s".
+std::string format_seconds(double seconds);
 
 }  // namespace umbel

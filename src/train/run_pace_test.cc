@@ -5,6 +5,14 @@
 namespace umbel {
 namespace {
 
+TEST(Pace, SecondsForReaders) {
+  EXPECT_EQ(format_seconds(7.4), "7s");
+  EXPECT_EQ(format_seconds(80), "1m20s");
+  EXPECT_EQ(format_seconds(3 * 3600 + 300), "3h05m");
+  EXPECT_EQ(format_seconds(2 * 86400 + 3600), "2d01h");
+  EXPECT_EQ(format_seconds(-1), "0s");
+}
+
 TEST(Pace, TheFirstStepOnlyCountsWhileItIsAlone) {
   Pace pace;
   EXPECT_EQ(pace.left_seconds({.train_tokens = 100}), 0.0);
