@@ -15,8 +15,8 @@
 #include "train/config_override.h"
 #include "train/preflight.h"
 #include "train/progress_view.h"
-#include "train/run_pace.h"
 #include "train/run.h"
+#include "train/run_pace.h"
 
 namespace umbel::apps {
 namespace {
