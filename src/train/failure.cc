@@ -65,7 +65,7 @@ Status FailureDetector::collapse_failure(const EvalEvent& event) const {
 }
 
 Status FailureDetector::on_eval(const EvalEvent& event, int64_t steps) {
-  if (event.step == 0) return ok_status();  // the base itself
+  if (event.step == 0) return ok_status();  // before training
   const bool judged = 2 * event.step >= steps;
   worse_ = judged && event.report.loss > event.base_loss ? worse_ + 1 : 0;
   collapsed_ = judged && collapsed(event) ? collapsed_ + 1 : 0;

@@ -83,7 +83,7 @@ void ProgressView::on_eval(const EvalEvent& event) {
   if (rows_.size() > options_.rows_max) return;  // it stands in the lines of steps
   write_(row->name + printed(": eval loss %.4f at step %lld (%lld rows, %.1f %% exact)%s\n", event.report.loss,
                              static_cast<long long>(event.step), static_cast<long long>(event.rows), 100 * event.report.exact_rows,
-                             event.step == 0 ? ", the base itself" : event.best ? ", the best so far" : ""));
+                             event.step == 0 ? ", before training" : event.best ? ", the best so far" : ""));
 }
 
 void ProgressView::on_end(const JobOutcome& outcome) {

@@ -49,7 +49,7 @@ TEST(ProgressView, AFileGetsALineNowAndThen) {
   EXPECT_EQ(std::count(screen.text.begin(), screen.text.end(), '\n'), 11);
   EXPECT_THAT(screen.take(), HasSubstr("a          step 10/100  loss 1.5000  lr 3.00e-03  grad 0.250  1234 tokens/s  ETA 1m20s\n"));
   screen.view.on_eval({.job = "a", .step = 0, .rows = 8, .report = {.loss = 3.0}});
-  EXPECT_THAT(screen.take(), HasSubstr("a: eval loss 3.0000 at step 0 (8 rows, 0.0 % exact), the base itself"));
+  EXPECT_THAT(screen.take(), HasSubstr("a: eval loss 3.0000 at step 0 (8 rows, 0.0 % exact), before training"));
   screen.view.on_eval({.job = "a", .step = 50, .rows = 8, .report = {.loss = 2.0, .exact_rows = 0.5}, .best = true});
   EXPECT_THAT(screen.take(), HasSubstr("eval loss 2.0000 at step 50 (8 rows, 50.0 % exact), the best so far"));
   screen.step("a", 100);

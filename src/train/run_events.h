@@ -21,7 +21,7 @@ struct RunPace {
 // One look at a job's held-out rows.
 struct EvalEvent {
   std::string job;
-  int64_t step = 0;      // 0: the base itself (every kind starts as the identity)
+  int64_t step = 0;      // 0: before training: the base itself (every kind starts as the identity), or what start_from gave
   int64_t rows = 0;
   EvalReport report;
   bool best = false;     // better than every one before
