@@ -52,8 +52,9 @@ std::string joined(const std::vector<std::string>& names) {
 
 std::string front_matter(const CardFacts& facts) {
   const std::string kind = train_kind_name(facts.plan.job.kind);
+  const bool full = facts.plan.job.kind == TrainKind::kFull;
   const bool native = facts.plan.job.kind != TrainKind::kFlora && facts.plan.job.kind != TrainKind::kFloraResidual;
-  return "---\nbase_model: " + quoted(facts.base_name) + "\nlibrary_name: " + (native ? "peft" : "umbel") +
+  return "---\nbase_model: " + quoted(facts.base_name) + "\nlibrary_name: " + (full ? "transformers" : native ? "peft" : "umbel") +
          "\npipeline_tag: text-generation\ntags:\n- umbel\n- " + kind + "\n---\n";
 }
 
@@ -100,7 +101,8 @@ Status fill(const Path& folder, const TrainableAdapter& adapter, const std::stri
 }  // namespace
 
 std::string adapter_card(const CardFacts& facts) {
-  std::string text = front_matter(facts) + "\n# " + plain(facts.plan.job.name) + (facts.plan.job.kind == TrainKind::kFull ? "\n\nA model of the shape of " : "\n\nAn adapter on ") + plain(facts.base_name) +
+  const std::string what = facts.plan.job.kind == TrainKind::kFull ? "A model of the shape of " : "An adapter on ";
+  std::string text = front_matter(facts) + "\n# " + plain(facts.plan.job.name) + "\n\n" + what + plain(facts.base_name) +
                      ", trained by umbel " + plain(facts.version) + ".\n\n" + result_lines(facts) + "\n" + parameter_table(facts) +
                      "\nData: " + plain(Path(facts.plan.data).filename().string()) + ", " + std::to_string(facts.rows) + " rows, " +
                      std::to_string(facts.trained_tokens) + " trained tokens";

@@ -1,23 +1,12 @@
 // How jobs and runs end, and what is kept on the way: adapters' folders, checkpoints, the report.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "train/adapter_folder.h"
 #include "train/run_fields.h"
 #include "train/run_loop.h"
 
 namespace umbel {
-namespace {
-
-std::string seconds_text(double seconds) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.1f s", seconds);
-  return buffer;
-}
-
-}  // namespace
-
 Status RunLoop::close_jobs() {
   for (size_t i = 0; i < jobs_.size(); ++i) {
     RunJob& job = jobs_[i];
@@ -129,8 +118,8 @@ Status RunLoop::write_report() const {
                                      std::to_string(services.threads) + " threads"},
                   {"umbel", services.version},
                   {"planned memory beyond the weights", std::to_string(trainer_.plan().beyond_weights() >> 20) + " MiB"},
-                  {"time", seconds_text(seconds())}};
-  if (expected_.steps_probed > 0) report.facts.emplace_back("expected time (after ten steps)", seconds_text(expected_.expected_seconds));
+                  {"time", format_seconds(seconds())}};
+  if (expected_.steps_probed > 0) report.facts.emplace_back("expected time (after ten steps)", format_seconds(expected_.expected_seconds));
   if (!services.command.empty()) report.facts.emplace_back("command", services.command);
   return write_file_atomic(parts_.spec.out / kReportName, run_report_html(report, log_->history()));
 }
@@ -155,7 +144,7 @@ Result<std::vector<JobOutcome>> RunLoop::finish() {
   name_winners();
   if (pace_.steps() > 0 && expected_.steps_probed == 0) estimate();
   if (pace_.steps() > 0) {
-    note("took " + seconds_text(seconds()) + (expected_.expected_seconds > 0 ? ", expected " + seconds_text(expected_.expected_seconds) : ""));
+    note("took " + format_seconds(seconds()) + (expected_.expected_seconds > 0 ? ", expected " + format_seconds(expected_.expected_seconds) : ""));
   }
   saved_round_ = -1;
   RETURN_IF_ERROR(save());
