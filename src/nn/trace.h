@@ -1,9 +1,10 @@
 // OpTrace: which ops a training pass ran, in order. Filled only where a Step carries one, which is how the tests hold a model's mirror
 // against its forward: what moved forward must move back in the reverse order.
+// Owned by whoever asks for the trace and borrowed for a pass; one thread, the one that runs the pass. It grows as it is filled, so no step
+// that has to be free of allocation carries one.
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace umbel {
