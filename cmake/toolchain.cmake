@@ -2,11 +2,14 @@
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 # "Dev" is optimised enough for the goldens to run and keeps DCHECK.
 set(CMAKE_CXX_FLAGS_DEV "-O1 -g1" CACHE STRING "flags of the Dev build type" FORCE)
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG" CACHE STRING "flags of the Release build type" FORCE)
+
+# Everything ends in programs: one kind of position-independent code for all, which precompiled headers want too.
+add_compile_options(-fPIE)
+add_link_options(-pie)
 
 add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -ffp-contract=off)
 if(UMBEL_SANITIZE)

@@ -16,3 +16,6 @@ set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/cpu/target_avx512.cc
   COMPILE_OPTIONS "${leaf_flags};${avx512_flags}")
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/cpu/target_amx.cc PROPERTIES
   COMPILE_OPTIONS "${leaf_flags};${avx512_flags};-mamx-tile;-mamx-bf16;-mamx-int8")
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/cpu/target_generic.cc ${CMAKE_SOURCE_DIR}/src/kernels/cpu/target_avx2.cc
+  ${CMAKE_SOURCE_DIR}/src/kernels/cpu/target_avx512.cc ${CMAKE_SOURCE_DIR}/src/kernels/cpu/target_amx.cc
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON)  # their flags, and their house rule against shared inline code, want them alone
