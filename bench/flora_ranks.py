@@ -45,13 +45,12 @@ def sweep(options, work, data):
     """Best rate by arm that has a sweep of its own, with the held-out loss of every rate."""
     few = work / "few.jsonl"
     few.write_text("\n".join(data.read_text(encoding="utf-8").splitlines()[:options.sweep_rows + 300]) + "\n")
-    jobs = [job_of(f"{name}-{rate:g}", kind, rank, few, epochs=1, learning_rate=rate, worse_than_base_fails=False)
-            for name, kind, rank, of in ARMS if name == of for rate in RATES[kind]]
+    jobs = [job_of(name, kind, rank, few, epochs=1, learning_rate=RATES[kind], sweep={"halve_at": []}, worse_than_base_fails=False)
+            for name, kind, rank, of in ARMS if name == of]
     losses = {}
-    rates = {job["name"]: job["learning_rate"] for job in jobs}
     for outcome in train(options, work / "sweep", jobs)["jobs"]:
-        arm = outcome["name"][:-len(f"-{rates[outcome['name']]:g}")]
-        losses.setdefault(arm, {})[rates[outcome["name"]]] = outcome.get("eval_loss")
+        rate = float(outcome["name"].removeprefix(outcome["sweep"] + "-lr"))  # an arm is named after its values
+        losses.setdefault(outcome["sweep"], {})[rate] = outcome.get("eval_loss")
     return {arm: (min((r for r in of if of[r] is not None), key=lambda r: of[r]), of) for arm, of in losses.items()}
 
 
