@@ -10,12 +10,14 @@
 #include "apps/interrupt.h"
 #include "apps/verb.h"
 #include "base/process_memory.h"
+#include "io/safetensors.h"
 #include "train/config.h"
 #include "train/config_key.h"
 #include "train/config_override.h"
 #include "train/preflight.h"
 #include "train/progress_view.h"
 #include "train/run.h"
+#include "train/run_fields.h"
 #include "train/run_pace.h"
 
 namespace umbel::apps {
@@ -292,6 +294,13 @@ Status place_full_jobs(const BaseModel& base, RunSpec& spec) {
   return ok_status();
 }
 
+// Of the files that the base was loaded from.
+Result<std::string> fingerprint_of(const BaseModel& base, bool random_weights) {
+  if (random_weights) return std::string();
+  ASSIGN_OR_RETURN(const Safetensors weights, Safetensors::open_model(base.dir));
+  return weights_fingerprint(weights);
+}
+
 Status run_train(Flags flags) {
   ASSIGN_OR_RETURN(RunSpec spec, read_spec(flags));
   for (JobPlan& plan : spec.jobs) plan.dataset.cache_dir = kernels::default_cache_dir();
@@ -309,7 +318,8 @@ Status run_train(Flags flags) {
   Interrupt interrupt("stopping after this step; once more to leave at once, without a checkpoint");
   ASSIGN_OR_RETURN(const BaseModel base, open_base_model(flags.model));
   RETURN_IF_ERROR(place_full_jobs(base, spec));
-  RunServices services{.model = base.model, .tokenizer = base.tokenizer, .chat_template = base.chat_template, .base_name = base.name,
+  ASSIGN_OR_RETURN(const std::string fingerprint, fingerprint_of(base, flags.model.random_weights));
+  RunServices services{.model = base.model, .tokenizer = base.tokenizer, .chat_template = base.chat_template, .base_name = base.name, .base_fingerprint = fingerprint,
                        .eos = base.generation.eos_ids.empty() ? -1 : base.generation.eos_ids.front(), .choice = base.choice,
                        .threads = base.threads, .plan_only = flags.plan, .resume = flags.resume, .version = UMBEL_VERSION, .command = command_line()};
   ASSIGN_OR_RETURN(const auto run, TrainRun::create(spec, std::move(services)));

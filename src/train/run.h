@@ -37,6 +37,7 @@ struct RunServices {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::shared_ptr<const ChatTemplate> chat_template;  // null: the base has none
   std::string base_name;                              // goes into adapter_config.json
+  std::string base_fingerprint;                       // weights_fingerprint() of its files; "" = none (random weights)
   TokenId eos = -1;                                   // trained after a completion; -1 = none
   kernels::Choice choice;
   int threads = 1;

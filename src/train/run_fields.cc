@@ -1,6 +1,7 @@
 #include "train/run_fields.h"
 
 #include <cstdio>
+#include <string_view>
 
 namespace umbel {
 namespace {
@@ -12,6 +13,11 @@ class Fnv64 {
     for (size_t i = 0; i < count; ++i) hash_ = (hash_ ^ at[i]) * 0x100000001B3ull;
   }
   void add_number(uint64_t number) { add(&number, sizeof number); }
+  // Length and bytes: a list of texts added so has one hash only.
+  void add_text(std::string_view text) {
+    add_number(text.size());
+    add(text.data(), text.size());
+  }
   std::string hex() const {
     char text[17];
     std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash_));
@@ -90,6 +96,24 @@ std::string dataset_fingerprint(const Dataset& data) {
     hash.add_number(example.tokens.size());
     hash.add(example.tokens.data(), example.tokens.size() * sizeof(TokenId));
     hash.add(example.trained.data(), example.trained.size());
+  }
+  return hash.hex();
+}
+
+std::string weights_fingerprint(const Safetensors& weights) {
+  constexpr size_t kSamples = 16, kSampleBytes = 4096;
+  Fnv64 hash;
+  for (const auto& [name, tensor] : weights.tensors()) {
+    hash.add_text(name);
+    hash.add_text(dtype_name(tensor.dtype));
+    hash.add_text(shape_string(tensor.shape));
+    const auto* bytes = static_cast<const unsigned char*>(tensor.data);
+    const size_t count = tensor.bytes();
+    if (count <= kSamples * kSampleBytes) {
+      hash.add(bytes, count);
+      continue;
+    }
+    for (size_t i = 0; i < kSamples; ++i) hash.add(bytes + (count - kSampleBytes) * i / (kSamples - 1), kSampleBytes);
   }
   return hash.hex();
 }

@@ -205,6 +205,7 @@ Json run_identity(const RunServices& services) {
           {"arithmetic", kernels::arithmetic_name(services.choice.arithmetic)},
           {"umbel version", services.version},
           {"base", services.base_name},
+          {"base weights", services.base_fingerprint},
           {"base parameters", services.model->parameters()},
           {"dtype", services.model->weight_type()}};
 }

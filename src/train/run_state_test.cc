@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "io/test_folder.h"
 #include "train/run_fields.h"
 
 namespace umbel {
@@ -92,6 +93,25 @@ TEST(RunFields, AFingerprintTellsTokensAndWhatIsTrainedApart) {
   EXPECT_NE(dataset_fingerprint(one), dataset_fingerprint(two));
   EXPECT_NE(dataset_fingerprint(one), dataset_fingerprint(three));
   EXPECT_EQ(dataset_fingerprint(one), dataset_fingerprint(four));
+}
+
+TEST(RunFields, AFingerprintOfWeightsTellsNamesShapesAndAnyTrainedTensorApart) {
+  const TestFolder folder;
+  const auto fingerprint = [&](const std::string& name, Shape shape, float first, float last) {
+    std::vector<float> values(static_cast<size_t>(element_count(shape)), 0.5f);
+    values.front() = first;
+    values.back() = last;
+    EXPECT_TRUE(write_safetensors(folder / "model.safetensors", {{name, TensorView{DType::kF32, std::move(shape), values.data()}}}).ok());
+    return weights_fingerprint(Safetensors::open_model(folder.path()).value());
+  };
+  for (const int64_t rows : {3, 3000}) {
+    const std::string one = fingerprint("a", {rows, 8}, 1, 2);
+    EXPECT_EQ(fingerprint("a", {rows, 8}, 1, 2), one);
+    EXPECT_NE(fingerprint("b", {rows, 8}, 1, 2), one);
+    EXPECT_NE(fingerprint("a", {8, rows}, 1, 2), one);
+    EXPECT_NE(fingerprint("a", {rows, 8}, 3, 2), one);
+    EXPECT_NE(fingerprint("a", {rows, 8}, 1, 3), one);
+  }
 }
 
 // A field that job_fields() doesn't know could be changed between checkpoint and resume without a word. Whoever changes this number has

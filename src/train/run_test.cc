@@ -312,6 +312,9 @@ TEST_F(TrainRunTest, AResumeNamesWhatHasChanged) {
   other = services(true);
   other.version = "other";
   EXPECT_NE(TrainRun::create(spec, other).status().message().find("umbel version was \"test\""), std::string::npos);
+  other = services(true);
+  other.base_fingerprint = "0123456789abcdef";
+  EXPECT_NE(TrainRun::create(spec, other).status().message().find("base weights was \"\""), std::string::npos);
   write_rows(folder_ / "rows.jsonl", 21);
   EXPECT_NE(refusal(spec, true).find("data was"), std::string::npos);
 }
