@@ -1,32 +1,11 @@
 #include "train/run_fields.h"
 
-#include <cstdio>
-#include <string_view>
+#include "io/sha256.h"
 
 namespace umbel {
 namespace {
 
-class Fnv64 {
- public:
-  void add(const void* bytes, size_t count) {
-    const auto* at = static_cast<const unsigned char*>(bytes);
-    for (size_t i = 0; i < count; ++i) hash_ = (hash_ ^ at[i]) * 0x100000001B3ull;
-  }
-  void add_number(uint64_t number) { add(&number, sizeof number); }
-  // Length and bytes: a list of texts added so has one hash only.
-  void add_text(std::string_view text) {
-    add_number(text.size());
-    add(text.data(), text.size());
-  }
-  std::string hex() const {
-    char text[17];
-    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash_));
-    return text;
-  }
-
- private:
-  uint64_t hash_ = 0xCBF29CE484222325ull;
-};
+constexpr size_t kFingerprintDigits = 16;  // of the 64 that SHA-256 has: these tell files apart, nobody forges them
 
 Json optimisation_fields(const JobSpec& job) {
   return {{"optimizer", optimizer_name(job.optimizer)},
@@ -91,18 +70,18 @@ Json job_fields(const JobPlan& plan) {
 }
 
 std::string dataset_fingerprint(const Dataset& data) {
-  Fnv64 hash;
+  Sha256 hash;
   for (const Example& example : data.examples) {
-    hash.add_number(example.tokens.size());
+    hash.add_u64(example.tokens.size());
     hash.add(example.tokens.data(), example.tokens.size() * sizeof(TokenId));
     hash.add(example.trained.data(), example.trained.size());
   }
-  return hash.hex();
+  return hash.hex().substr(0, kFingerprintDigits);
 }
 
 std::string weights_fingerprint(const Safetensors& weights) {
   constexpr size_t kSamples = 16, kSampleBytes = 4096;
-  Fnv64 hash;
+  Sha256 hash;
   for (const auto& [name, tensor] : weights.tensors()) {
     hash.add_text(name);
     hash.add_text(dtype_name(tensor.dtype));
@@ -115,7 +94,7 @@ std::string weights_fingerprint(const Safetensors& weights) {
     }
     for (size_t i = 0; i < kSamples; ++i) hash.add(bytes + (count - kSampleBytes) * i / (kSamples - 1), kSampleBytes);
   }
-  return hash.hex();
+  return hash.hex().substr(0, kFingerprintDigits);
 }
 
 Status same_fields(const std::string& what, const Json& recorded, const Json& now) {

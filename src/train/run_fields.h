@@ -21,8 +21,8 @@ inline constexpr size_t kJobSpecBytes = 544;
 // 16 hex digits over all tokens and what of them is trained: equal for equal data, wherever the file lies.
 std::string dataset_fingerprint(const Dataset& data);
 
-// 16 hex digits over names, types, shapes and bytes of all tensors, of large ones over sixteen samples of 4 KiB each: milliseconds
-// for any base, and what training leaves as it was is not a base that was trained. Not a guard against forgery.
+// 16 hex digits over names, types, shapes and bytes of all tensors, of large ones over sixteen samples of 4 KiB each, evenly
+// spread, the last at the end: training moves every matrix, so a base that was trained meanwhile differs. No guard against forgery.
 std::string weights_fingerprint(const Safetensors& weights);
 
 // kFailedPrecondition naming the first field that differs, both values, and what to do.
