@@ -126,9 +126,6 @@ TEST(SeedlingEngine, OneBatchOfElevenNamesEqualsPeft) {
 }
 
 TEST(SeedlingEngine, SixtyFourTogetherEqualEachAlone) {
-#ifdef __SANITIZE_THREAD__
-  GTEST_SKIP() << "one thread drives it, and minutes pass under this sanitizer: the other builds run it, EngineThread looks for races";
-#endif
   const Assets assets("bf16");
   AssetPins pins(assets);
   std::vector<Request> requests;
