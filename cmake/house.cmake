@@ -1,13 +1,12 @@
-# The standard and JSON headers that most files read are parsed once per build, not once per file: a third of the time of a
-# clean build. The preset `dev` does without, and so proves that every file includes what it uses.
+# The standard and JSON headers that most files read are parsed once per build, not once per file. The preset `dev` does without, and so proves that every file includes what it uses.
 option(UMBEL_PRECOMPILE "parse common headers once" OFF)
 set(house_headers <algorithm> <array> <atomic> <cmath> <cstdint> <cstdio> <cstring> <fstream> <functional> <map> <memory> <mutex>
   <optional> <set> <span> <string> <string_view> <thread> <utility> <vector> <nlohmann/json.hpp> <spdlog/spdlog.h>)
 
 # The rooms that read what strangers write report their coverage to the fuzzer.
 set(house_fuzzed_rooms io adapters models store serve train)
-# The rooms whose tests compute references and dual numbers by the million; other tests are built without optimisation, three
-# times as fast (what they test has its own).
+# The rooms whose tests compute references and dual numbers by the million; other tests are built without optimisation: it
+# costs more than they take to run (what they test has its own).
 set(house_numeric_rooms kernels adapters nn)
 # The rooms that do little but parse, print and wait: a sanitizer build leaves them as they are written.
 set(house_talking_rooms io text store serve load apps)
