@@ -1,45 +1,34 @@
-// Pattern: the regular expressions of adapter_config.json (Python's syntax), matched without backtracking.
+// Pattern: the regular expressions of adapter_config.json and of training configurations, matched whole as Python's
+// re.fullmatch does. The engine is PCRE2, whose syntax is Python's but for rarities (a bound without its lower end,
+// "{,n}", is refused by name).
 //
-// A pattern comes from a stranger's file, so matching is a simulation of all paths at once with a step budget: no
-// pattern can hang the loader or overflow the stack. Supported: literals, ., classes, \d \w \s \b and their opposites,
-// groups (also named), alternation, greedy and lazy repetition, ^ $ \A \Z, lookahead (?=..) and (?!..). Back
-// references, lookbehind, inline flags and possessive repetition are refused by name. Text is taken as bytes (module
-// paths are ASCII).
+// A pattern comes from a stranger's file: its length, its nesting, and the steps and memory of a match are bounded. Text
+// is taken as bytes (module paths are ASCII).
 #pragma once
 
-#include <bitset>
-#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/status.h"
+
+struct pcre2_real_code_8;
 
 namespace umbel {
 
 class Pattern {
  public:
-  // kInvalidArgument for bad syntax, kUnsupported for a construct named above, kTooLong past the size limits.
+  // kInvalidArgument for bad syntax (with the place), kUnsupported for "{,n}", kTooLong past the size limits.
   static Result<Pattern> compile(std::string_view pattern);
 
-  // Python's re.fullmatch. kTooLong when the step budget runs out. Any thread.
+  // kTooLong when the match needs more steps or memory than the limits allow. Any thread.
   Result<bool> full_match(std::string_view text) const;
 
   const std::string& text() const { return text_; }
 
  private:
-  friend class PatternCompiler;
-  friend class PatternRun;
-  enum class Op : uint8_t { kByteSet, kSplit, kJump, kBegin, kEnd, kWordEdge, kNotWordEdge, kAhead, kNotAhead, kMatch };
-  struct Instruction {
-    Op op = Op::kMatch;
-    int32_t x = 0;  // kByteSet: index into sets_; kSplit, kJump: target; kAhead, kNotAhead: where to go on
-    int32_t y = 0;  // kSplit: second target
-  };
-
   std::string text_;
-  std::vector<Instruction> program_;
-  std::vector<std::bitset<256>> sets_;
+  std::shared_ptr<const pcre2_real_code_8> code_;  // never changed once compiled, so copies share it
 };
 
 }  // namespace umbel

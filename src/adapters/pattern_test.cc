@@ -35,12 +35,18 @@ TEST(PatternTest, AgreesWithPythonFullmatch) {
   EXPECT_TRUE(matches(R"((?P<stem>model)[^x]+)", path));
   EXPECT_TRUE(matches("", ""));
   EXPECT_TRUE(matches("a|", ""));
-  EXPECT_TRUE(matches("a{,2}", "aa"));
+  EXPECT_TRUE(matches("a{0,2}", "aa"));
   EXPECT_TRUE(matches("a{x}", "a{x}"));
   EXPECT_TRUE(matches(R"([\w.-]+)", "a-b.c_1"));
   EXPECT_TRUE(matches("[]a]+", "]a"));
   EXPECT_FALSE(matches("(a*)*b", "aaaaac"));
   EXPECT_TRUE(matches(R"(\Aab\Z)", "ab"));
+  EXPECT_TRUE(matches("a|ab", "ab"));
+  EXPECT_TRUE(matches(R"((q|v)_\1)", "v_v"));
+  EXPECT_FALSE(matches(R"((q|v)_\1)", "q_v"));
+  EXPECT_TRUE(matches("(?i)Q_PROJ", "q_proj"));
+  EXPECT_TRUE(matches(R"(.*(?<!mlp\.)q_proj)", path));
+  EXPECT_FALSE(matches(R"(.*(?<!self_attn\.)q_proj)", path));
 }
 
 TEST(PatternTest, RefusesByName) {
@@ -53,30 +59,30 @@ TEST(PatternTest, RefusesByName) {
   EXPECT_EQ(code("[z-a]"), Code::kInvalidArgument);
   EXPECT_EQ(code("a{3,2}"), Code::kInvalidArgument);
   EXPECT_EQ(code("a\\"), Code::kInvalidArgument);
-  EXPECT_EQ(code(R"((a)\1)"), Code::kUnsupported);
-  EXPECT_EQ(code("(?<=a)b"), Code::kUnsupported);
-  EXPECT_EQ(code("(?i)a"), Code::kUnsupported);
-  EXPECT_EQ(code("a++"), Code::kUnsupported);
-  EXPECT_EQ(code("a{2000}"), Code::kTooLong);
+  EXPECT_EQ(code("a{,2}"), Code::kUnsupported);
+  EXPECT_EQ(code("a{99999}"), Code::kTooLong);
   EXPECT_EQ(code(std::string(5000, 'a').c_str()), Code::kTooLong);
   EXPECT_EQ(code("((((a{99}){99}){99}){99})"), Code::kTooLong);
   EXPECT_EQ(code(std::string(100, '(').c_str()), Code::kTooLong);
 }
 
-// Patterns that take exponential time in a backtracking matcher.
+// Patterns that take exponential time in a matcher that goes back: the limit ends them, with an error that says so.
 TEST(PatternTest, CatastrophicPatternsEnd) {
   const std::string text(200, 'a');
-  for (const char* pattern : {"(a+)+b", "(a|a)*b", "(a*)*(a*)*(a*)*b", "(a|aa)+$b", "(.*)(.*)(.*)(.*)(.*)x"}) {
+  int stopped = 0;
+  for (const char* pattern : {"(a+)+b", "(a|a)*b", "(a*)*(a*)*(a*)*b", "(a|aa)+$b", "(.*)(.*)(.*)(.*)(.*)x", "(a|a)*[bc]",
+                              "((?=.*(?=.*(?=.*(?=.*b)))).)*c"}) {
     Result<Pattern> compiled = Pattern::compile(pattern);
     ASSERT_TRUE(compiled.ok()) << pattern;
     Result<bool> result = compiled->full_match(text);
-    ASSERT_TRUE(result.ok()) << pattern;
-    EXPECT_FALSE(*result) << pattern;
+    if (result.ok()) {
+      EXPECT_FALSE(*result) << pattern;
+    } else {
+      EXPECT_EQ(result.status().code(), Code::kTooLong) << pattern;
+      ++stopped;
+    }
   }
-  Result<Pattern> nested = Pattern::compile("((?=.*(?=.*(?=.*(?=.*b)))).)*c");
-  ASSERT_TRUE(nested.ok());
-  Result<bool> result = nested->full_match(text);
-  EXPECT_TRUE(!result.ok() || !*result);
+  EXPECT_GT(stopped, 0);
 }
 
 }  // namespace
