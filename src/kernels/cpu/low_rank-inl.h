@@ -129,11 +129,22 @@ UMBEL_INLINE void expand_rows(const ExpandTile& t, int64_t row) {
   if (o < t.cols) expand_tile<T, kRows, 1>(t, row, o, static_cast<int>(t.cols - o));
 }
 
+// The rows after the last whole tile: two or more share their loads of b in a smaller tile.
+template <typename T, int kRows>
+UMBEL_INLINE void expand_rest(const ExpandTile& t, int64_t row) {
+  if constexpr (kRows > 1) {
+    if (t.rows - row == kRows) return expand_rows<T, kRows, kExpandVectors>(t, row);
+    expand_rest<T, kRows - 1>(t, row);
+  } else if (row < t.rows) {
+    expand_rows<T, 1, kExpandVectorsAlone>(t, row);
+  }
+}
+
 template <typename T>
 static void expand(const ExpandTile& t) {
   int64_t row = 0;
   for (; row + kExpandRows <= t.rows; row += kExpandRows) expand_rows<T, kExpandRows, kExpandVectors>(t, row);
-  for (; row < t.rows; ++row) expand_rows<T, 1, kExpandVectorsAlone>(t, row);
+  expand_rest<T, kExpandRows - 1>(t, row);
 }
 
 }  // namespace umbel::kernels::UMBEL_TARGET

@@ -43,8 +43,8 @@ UMBEL_INLINE void add_product(Vec& acc, Vec a, Vec b) { acc = fma(a, b, acc); }
 UMBEL_INLINE Vec load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
 UMBEL_INLINE Words load_words(const uint32_t* p) { return _mm512_loadu_si512(p); }
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(load_words(p), 16)); }
-UMBEL_INLINE Vec widen_odd(const uint32_t* p) {
-  return _mm512_castsi512_ps(_mm512_and_si512(load_words(p), _mm512_set1_epi32((int)0xffff0000u)));
+UMBEL_INLINE Vec widen_odd(const uint32_t* p) {  // a masked load: no register for a mask vector, which the tiles need
+  return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(0xaaaaaaaau, p));
 }
 UMBEL_INLINE Vec load_i8(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
