@@ -3,7 +3,7 @@
 
     python3 bench/flora_ranks.py [--task restaurant8k] [--epochs 2] [--sweep-rows 1500] [--umbel build/release/umbel] [--work DIR]
 
-First every kind's learning rate: a sweep over four rates on the first --sweep-rows rows, one epoch, judged by the loss of 300 held-out training rows
+First every kind's learning rate: a sweep over five rates on the first --sweep-rows rows, one epoch, judged by the loss of 300 held-out training rows
 (FLoRA's at rank 1 and 4; rank 2 takes the former's, rank 8 the latter's). Then every arm alone, in a process of its own, over the whole training file; its test
 rows are answered greedily (recipes/score.py). Printed: a table in Markdown with held-out loss, exact match, trained numbers, what the plan and the process say
 of memory, seconds; and the quotient of the best rates. "A tape would hold" is computed, not measured: the expanded inputs and outputs, rank x (in + out)
@@ -18,7 +18,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-RATES = {"lora": [3e-4, 1e-3, 3e-3, 1e-2], "ia3": [3e-3, 1e-2, 3e-2, 1e-1], "flora": [3e-3, 1e-2, 3e-2, 1e-1]}
+RATES = {"lora": [3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "ia3": [3e-3, 1e-2, 3e-2, 1e-1, 3e-1], "flora": [3e-3, 1e-2, 3e-2, 1e-1, 3e-1]}
 ARMS = [("lora-r8", "lora", 8, "lora-r8"), ("ia3", "ia3", 0, "ia3"), ("flora-r1", "flora", 1, "flora-r1"), ("flora-r2", "flora", 2, "flora-r1"),
         ("flora-r4", "flora", 4, "flora-r4"), ("flora-r8", "flora", 8, "flora-r4")]
 COMMON = {"eval_rows": 300, "length_max": 512, "batch": 64, "seed": 1, "keep_best": False}

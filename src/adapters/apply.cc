@@ -52,7 +52,7 @@ void apply_expanded(const Job& job) {
   }
 }
 
-// Rows through weights of their own, and, when no row has scale terms, the rows between them through the base's.
+// Rows through weights of their own or modulated ones, and, when no row is expanded, the rows between them through the base's.
 void apply_direct(const Job& job, bool base_rows) {
   int32_t begin = 0;  // of the run of base rows that is still to do
   const auto flush = [&](int32_t end) {
@@ -62,10 +62,16 @@ void apply_direct(const Job& job, bool base_rows) {
   };
   for (const Segment& segment : job.segments) {
     const LinearTerms* terms = terms_of(segment, job.index);
-    if (!has_own_weight(terms)) continue;
+    const bool modulated = is_modulated(segment, job.index);
+    if (!modulated && !has_own_weight(terms)) continue;
     flush(segment.row_begin);
-    kernels::matmul(job.context, *terms->own_weight, job.x.middle_rows(segment.row_begin, segment.row_count),
-                    job.y.middle_rows(segment.row_begin, segment.row_count));
+    const ConstMatrixF x = job.x.middle_rows(segment.row_begin, segment.row_count);
+    const MatrixF y = job.y.middle_rows(segment.row_begin, segment.row_count);
+    if (modulated) {
+      kernels::matmul_modulated(job.context, *job.target.weight, terms->scale, x, y);
+    } else {
+      kernels::matmul(job.context, *terms->own_weight, x, y);
+    }
     begin = segment.row_begin + segment.row_count;
   }
   flush(static_cast<int32_t>(job.x.rows));
@@ -110,11 +116,11 @@ void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t
                   ConstMatrixF x, MatrixF y) {
   const Target& target = targets[index];
   DCHECK(x.cols == target.in && y.cols == target.out && x.rows == y.rows, "apply_linear: shapes");
-  bool any_scale = false;
-  for (const Segment& segment : segments) any_scale |= has_scale(terms_of(segment, index));
+  bool any_expanded = false;
+  for (const Segment& segment : segments) any_expanded |= is_expanded(segment, index);
   const Job job{context, target, index, segments, x, y};
-  apply_direct(job, /*base_rows=*/!any_scale);
-  if (any_scale) apply_expanded(job);
+  apply_direct(job, /*base_rows=*/!any_expanded);
+  if (any_expanded) apply_expanded(job);
   add_low_rank(context, index, segments, x, y);
   apply_dropped(context, segments, index, x, y);
   add_biases(context, target, index, segments, y);

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
+#include <deque>
 
 #include "adapters/test_support.h"
 
@@ -130,12 +132,15 @@ std::vector<double> truth(const SmallBase& base, const Adapter* adapter, const f
 }
 
 struct Batch {
+  bool in_training = false;  // every segment is one example then
   std::vector<Segment> segments;
+  std::deque<std::array<int32_t, 2>> examples;
   std::vector<const Adapter*> adapter_of_row;
   int32_t rows = 0;
 
   void add(const Adapter* adapter, int32_t count) {
     segments.push_back({rows, count, adapter});
+    if (in_training) segments.back().examples = examples.emplace_back(std::array{rows, rows + count});
     adapter_of_row.insert(adapter_of_row.end(), count, adapter);
     rows += count;
   }
@@ -186,33 +191,40 @@ class ApplyTest : public ::testing::TestWithParam<Setting> {
     return GetParam().choice.arithmetic == kernels::Arithmetic::kF32Fma || GetParam().stored == DType::kF32 ? 3e-6
                                                                                                             : 2e-2;
   }
+  void compare_rows(bool in_training) const;
   SmallBase base_;
 };
 
 TEST_P(ApplyTest, EqualsTheAlgebra) {
   Random random(5);
-  Batch batch;
   const auto adapters = crowd(base_);
-  for (const auto& adapter : adapters) batch.add(adapter.get(), 3);
-  const Tensor x = random_tensor(random, {batch.rows, 24}, 1.0f);
-  TestContext test(size_t{16} << 20, 1, base_.choice());
-  const Tensor y = run(base_, batch, x, test);
-  for (int32_t row = 0; row < batch.rows; ++row) {
-    const std::vector<double> expected = truth(base_, batch.adapter_of_row[row], x.f32() + row * 24);
-    double largest = 0.0, difference = 0.0;
-    for (int64_t o = 0; o < 24; ++o) {
-      largest = std::max(largest, std::fabs(expected[o]));
-      difference = std::max(difference, std::fabs(expected[o] - y.f32()[row * 24 + o]));
+  for (const bool in_training : {false, true}) {
+    Batch batch{.in_training = in_training};
+    for (const auto& adapter : adapters) batch.add(adapter.get(), 3);
+    const Tensor x = random_tensor(random, {batch.rows, 24}, 1.0f);
+    TestContext test(size_t{16} << 20, 1, base_.choice());
+    const Tensor y = run(base_, batch, x, test);
+    for (int32_t row = 0; row < batch.rows; ++row) {
+      const std::vector<double> expected = truth(base_, batch.adapter_of_row[row], x.f32() + row * 24);
+      double largest = 0.0, difference = 0.0;
+      for (int64_t o = 0; o < 24; ++o) {
+        largest = std::max(largest, std::fabs(expected[o]));
+        difference = std::max(difference, std::fabs(expected[o] - y.f32()[row * 24 + o]));
+      }
+      EXPECT_LT(difference, tolerance() * largest + 1e-6) << "row " << row << (in_training ? " in training" : "");
     }
-    EXPECT_LT(difference, tolerance() * largest + 1e-6) << "row " << row;
   }
 }
 
 // Rows alone, in a mixed batch, in another order and with another number of threads: the same bits.
 TEST_P(ApplyTest, RowsDoNotDependOnTheirBatch) {
+  for (const bool in_training : {false, true}) compare_rows(in_training);
+}
+
+void ApplyTest::compare_rows(bool in_training) const {
   Random random(6);
   const auto adapters = crowd(base_);
-  Batch mixed;
+  Batch mixed{.in_training = in_training};
   for (const auto& adapter : adapters) mixed.add(adapter.get(), 1 + static_cast<int32_t>(random.next_below(9)));
   const Tensor x = random_tensor(random, {mixed.rows, 24}, 1.0f);
   TestContext one(size_t{16} << 20, 1, base_.choice()), two(size_t{16} << 20, 2, base_.choice());
@@ -222,7 +234,7 @@ TEST_P(ApplyTest, RowsDoNotDependOnTheirBatch) {
   for (const Segment& segment : mixed.segments) {
     for (int32_t i = 0; i < segment.row_count; ++i) {
       const int32_t row = segment.row_begin + i;
-      Batch alone;
+      Batch alone{.in_training = in_training};
       alone.add(segment.adapter, 1);
       Tensor x_row(DType::kF32, {1, 24});
       std::memcpy(x_row.data(), x.f32() + row * 24, 24 * sizeof(float));

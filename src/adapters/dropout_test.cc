@@ -78,7 +78,7 @@ struct Case {
     return y;
   }
   Tensor backward(std::span<const Segment> segments, int threads = 1) {
-    TestContext test(apply_linear_vjp_scratch_bytes(rows, kIn, kOut, kRank, threads), threads);
+    TestContext test(apply_linear_vjp_scratch_bytes({.rows = rows, .in = kIn, .out = kOut, .rank_max = kRank, .threads = threads}), threads);
     Tensor dx(DType::kF32, {rows, kIn});
     for (Tensor* sum : {&da, &db}) std::fill_n(sum->f32(), sum->elements(), 0.0f);
     const LowRankGrads grads{.a = da.f32(), .b_t = db.f32()};

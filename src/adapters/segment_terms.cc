@@ -51,8 +51,10 @@ ExpandedRow ExpandedRows::take() {
 void ExpandedRows::settle() {
   for (; segment_ < segments_.size(); ++segment_, row_ = 0) {
     terms_ = terms_of(segments_[segment_], index_);
-    const bool wanted = scaled_only_ ? has_scale(terms_) : !has_own_weight(terms_);
-    if (wanted && row_ < segments_[segment_].row_count) return;
+    const Segment& segment = segments_[segment_];
+    const bool direct = has_own_weight(terms_) || is_modulated(segment, index_);
+    const bool wanted = scaled_only_ ? is_expanded(segment, index_) : !direct;
+    if (wanted && row_ < segment.row_count) return;
   }
 }
 

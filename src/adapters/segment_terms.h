@@ -15,6 +15,16 @@ inline const LinearTerms* terms_of(const Segment& segment, int32_t index) {
 inline bool has_scale(const LinearTerms* terms) { return terms != nullptr && !terms->scale.empty(); }
 inline bool has_own_weight(const LinearTerms* terms) { return terms != nullptr && terms->own_weight != nullptr; }
 
+// True when the segment's scale terms are one modulated product, and when every term is a product of its own. The choice depends on
+// the adapter and on what the step is for, never on other rows.
+inline bool is_modulated(const Segment& segment, int32_t index) {
+  const LinearTerms* terms = terms_of(segment, index);
+  return terms != nullptr && terms->scale.size() > 1 && !segment.examples.empty();
+}
+inline bool is_expanded(const Segment& segment, int32_t index) {
+  return has_scale(terms_of(segment, index)) && !is_modulated(segment, index);
+}
+
 // True when the segment's low-rank terms at this target read a dropped input (adapters/dropout.h).
 inline bool is_dropped(const Segment& segment, int32_t index) {
   const LinearTerms* terms = terms_of(segment, index);
@@ -38,7 +48,7 @@ struct ExpandedRow {
 };
 
 // Walks the expanded rows of a step: (segment, row, term), rows ascending, the terms of a row together and in order. Rows with
-// weights of their own are passed over; so are, when asked, rows without scale terms.
+// weights of their own, or modulated ones, are passed over; so are, when asked, rows without scale terms.
 class ExpandedRows {
  public:
   ExpandedRows(Segments segments, int32_t index, bool scaled_only = false)

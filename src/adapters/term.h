@@ -10,15 +10,13 @@
 #include <vector>
 
 #include "kernels/frozen_matrix.h"
+#include "kernels/scale_term.h"
 #include "tensor/dtype.h"
 
 namespace umbel {
 
 // post o W(pre o x). pre: [in] or null, post: [out] or null; f32 always.
-struct ScaleTerm {
-  const float* pre = nullptr;
-  const float* post = nullptr;
-};
+using ScaleTerm = kernels::ScaleTerm;
 
 // u o scale * B(v o (A x)).
 struct LowRankTerm {

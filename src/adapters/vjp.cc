@@ -111,6 +111,23 @@ void scaled_rows(const Call& call) {
   }
 }
 
+// Segments whose scale terms are one modulated product.
+void modulated_rows(const Call& call) {
+  for (size_t s = 0; s < call.vjp.segments.size(); ++s) {
+    const Segment& segment = call.vjp.segments[s];
+    if (!is_modulated(segment, call.vjp.index)) continue;
+    const std::vector<ScaleTerm>& terms = call.terms(segment)->scale;
+    const LinearGrads grads = call.grads(s);
+    if (!grads.scale.empty()) {
+      kernels::matmul_modulated_vjp_terms(call.context, *call.target.weight, terms, grads.scale,
+                                          {.x = call.vjp.x, .dy = call.vjp.dy, .examples = segment.examples});
+    }
+    if (call.dx.data == nullptr) continue;
+    kernels::matmul_modulated_vjp_x(call.context, *call.target.weight, terms, call.vjp.dy.middle_rows(segment.row_begin, segment.row_count),
+                                    call.dx.middle_rows(segment.row_begin, segment.row_count));
+  }
+}
+
 // The gradients of the `pass`-th low-rank terms, in the order of list_low_rank.
 void list_gradients(const Call& call, size_t pass, std::span<kernels::LowRankGradient> list) {
   size_t count = 0;
@@ -172,26 +189,29 @@ void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF 
   const Call whole{context, call, call.targets[call.index], dx};
   plain_rows(whole);
   scaled_rows(whole);
+  modulated_rows(whole);
   low_rank_rows(whole);
   apply_dropped_vjp(context, call, dx);
   biases(whole);
   own_weights(whole);
 }
 
-size_t apply_linear_vjp_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max, int threads) {
+size_t apply_linear_vjp_scratch_bytes(const LinearVjpShape& shape) {
   const auto padded = [](int64_t bytes) {
     return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
   };
+  const auto& [rows, in, out, rank_max, terms_max, threads] = shape;
   const int64_t block = block_rows(in, out);
   const size_t plain = kernels::matmul_scratch_bytes(rows, out, in, threads);
   const size_t scale = padded(block * static_cast<int64_t>(sizeof(kernels::ScaledRow) + sizeof(kernels::ScaledRowGradient) + 1)) +
                        padded(block * (in + out) * 4) + 4 * kAlignment + kernels::matmul_scratch_bytes(block, out, in, threads);
+  const size_t modulated = terms_max > 1 ? kernels::matmul_modulated_vjp_terms_scratch_bytes(rows, out, in, terms_max, threads) : 0;
   // One segment per row at most; all with a factor u.
   const auto segment = static_cast<int64_t>(2 * sizeof(kernels::LowRankSegment) + sizeof(kernels::LowRankGradient) + 160);
   const size_t low_rank = padded(rows * segment) + padded(rows * rank_max * 6 * 4) + padded((2 * rows + 16) * std::max(in, out) * 4) +
                           kernels::low_rank_scratch_bytes(rows) + 32 * kAlignment;
   const size_t own = kernels::matmul_vjp_w_scratch_bytes(std::min<int64_t>(rows, kOwnWeightRows), out);
-  return std::max({plain, scale, low_rank, own, dropped_scratch_bytes(rows, in, out, rank_max)}) + kAlignment;
+  return std::max({plain, scale, modulated, low_rank, own, dropped_scratch_bytes(rows, in, out, rank_max)}) + kAlignment;
 }
 
 }  // namespace umbel

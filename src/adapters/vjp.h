@@ -10,8 +10,8 @@
 // Sources: flora.md section 2 and training.md 2.5 in the reference notes; checked against dual numbers.
 //
 // Accumulation contract: gradients of parameters add (+=), dx overwrites. Rows of a segment are added one by one in
-// ascending order, so an adapter's gradients have the same bits whatever else is in the batch, for any number of
-// threads.
+// ascending order (those of modulated scale terms, example by example), so an adapter's gradients have the same bits whatever
+// else is in the batch, for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -19,16 +19,13 @@
 
 #include "adapters/segments.h"
 #include "adapters/targets.h"
-#include "kernels/api.h"
+#include "kernels/api_vjp.h"
 
 namespace umbel {
 
 // Where the gradients of one adapter's terms at one target go: f32, dense. Null = not wanted (DoRA's norms are
 // detached).
-struct ScaleGrads {
-  float* pre = nullptr;   // [in]
-  float* post = nullptr;  // [out]
-};
+using ScaleGrads = kernels::ScaledRowGradient;
 struct LowRankGrads {
   float* a = nullptr;    // [rank, in]
   float* b_t = nullptr;  // [rank, out]
@@ -58,8 +55,14 @@ struct LinearVjp {
 // dW += dy^T x where its gradient is wanted.
 void apply_linear_vjp(kernels::Context& context, const LinearVjp& call, MatrixF dx);
 
-// Scratch bytes that apply_linear_vjp takes from context.scratch at most. rank_max: as for apply_linear_scratch_bytes;
-// threads: of context.pool.
-size_t apply_linear_vjp_scratch_bytes(int64_t rows, int64_t in, int64_t out, int64_t rank_max, int threads);
+// What bounds the scratch of one call.
+struct LinearVjpShape {
+  int64_t rows = 0, in = 0, out = 0;
+  int64_t rank_max = 0;   // as for apply_linear_scratch_bytes
+  int64_t terms_max = 0;  // scale terms of one adapter, where segments name their examples
+  int threads = 1;        // of context.pool
+};
+// Scratch bytes that apply_linear_vjp takes from context.scratch at most.
+size_t apply_linear_vjp_scratch_bytes(const LinearVjpShape& shape);
 
 }  // namespace umbel

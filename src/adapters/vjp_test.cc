@@ -147,8 +147,10 @@ struct Batch {
   std::vector<Segment> segments;
   Tensor x, dy;
   int32_t rows = 0;
+  std::vector<std::vector<int32_t>> examples;  // of every segment
 
-  Batch(const SmallBase& base, int32_t rows_each) {
+  // in_training: every segment names its examples, of growing length.
+  Batch(const SmallBase& base, int32_t rows_each, bool in_training) {
     crowd.emplace_back(1, 0, std::vector<int32_t>{5}, false);    // LoRA
     crowd.emplace_back(2, 3, std::vector<int32_t>{}, false);     // FLoRA
     crowd.emplace_back(3, 0, std::vector<int32_t>{7}, true);     // VeRA
@@ -158,6 +160,10 @@ struct Batch {
       adapters.push_back(crowd[i].adapter(base));
       segments.push_back({rows, rows_each + static_cast<int32_t>(i), adapters.back().get()});
       rows += segments.back().row_count;
+      examples.emplace_back();
+      for (int32_t at = segments[i].row_begin, length = 1; at < rows; at += length++) examples[i].push_back(at);
+      examples[i].push_back(rows);
+      if (in_training) segments[i].examples = examples[i];
     }
     Random random(8);
     x = random_tensor(random, {rows, kIn}, 1.0f);
@@ -174,9 +180,13 @@ LinearVjp call_for(const SmallBase& base, const Batch& batch, std::span<const Li
           .dy = ConstMatrixF(batch.dy.f32(), batch.rows, kOut)};
 }
 
-TEST(VjpTest, GradientsEqualDualNumbers) {
+// Serving's way through the scale terms (one product each), or training's (one modulated product).
+class VjpTest : public ::testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(InTraining, VjpTest, ::testing::Bool());
+
+TEST_P(VjpTest, GradientsEqualDualNumbers) {
   const SmallBase base;
-  Batch batch(base, 2);
+  Batch batch(base, 5, GetParam());
   std::vector<GradViews> views;
   for (Parameters& parameters : batch.crowd) views.emplace_back(parameters);
   std::vector<LinearGrads> grads;
@@ -210,9 +220,9 @@ TEST(VjpTest, GradientsEqualDualNumbers) {
 }
 
 // Gradients add, dx overwrites; nothing wanted is allowed; plain rows give W^T dy.
-TEST(VjpTest, AccumulationContract) {
+TEST_P(VjpTest, AccumulationContract) {
   const SmallBase base;
-  Batch batch(base, 3);
+  Batch batch(base, 3, GetParam());
   GradViews view(batch.crowd[4]);
   std::vector<LinearGrads> grads(batch.segments.size());
   grads[4] = {view.scale, view.low_rank, view.grads.bias};
@@ -240,22 +250,25 @@ TEST(VjpTest, AccumulationContract) {
 
 // An adapter's gradients alone and in a crowd, with one thread and with two, over more rows than a block: the same
 // bits.
-TEST(VjpTest, GradientsDoNotDependOnTheBatch) {
+TEST_P(VjpTest, GradientsDoNotDependOnTheBatch) {
   const SmallBase base;
   for (size_t who = 0; who < 5; ++who) {
     std::vector<Tensor> results;
     for (const int threads : {1, 2}) {
       for (const bool alone : {false, true}) {
-        Batch batch(base, 90);
+        Batch batch(base, 90, GetParam());
         std::vector<GradViews> views;
         for (Parameters& parameters : batch.crowd) views.emplace_back(parameters);
         std::vector<LinearGrads> grads;
         for (GradViews& view : views) grads.push_back({view.scale, view.low_rank, view.grads.bias});
         Tensor dx(DType::kF32, {batch.rows, kIn});
-        TestContext test(apply_linear_vjp_scratch_bytes(batch.rows, kIn, kOut, 9, threads), threads);
+        TestContext test(apply_linear_vjp_scratch_bytes({.rows = batch.rows, .in = kIn, .out = kOut, .rank_max = 9, .terms_max = 3, .threads = threads}), threads);
         if (alone) {
           const Segment& segment = batch.segments[who];
-          const Segment own{0, segment.row_count, segment.adapter};
+          std::vector<int32_t> examples = batch.examples[who];
+          for (int32_t& row : examples) row -= segment.row_begin;
+          Segment own{0, segment.row_count, segment.adapter};
+          if (GetParam()) own.examples = examples;
           LinearVjp call = call_for(base, batch, {&grads[who], 1});
           call.segments = {&own, 1};
           call.x = call.x.middle_rows(segment.row_begin, segment.row_count);

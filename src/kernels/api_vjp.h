@@ -43,8 +43,8 @@ size_t matmul_vjp_w_scratch_bytes(int64_t rows, int64_t out);
 // ---- row scale ----------------------------------------------------------------------------------------------------
 // Where an entry's scale gradients are added. Entries may share pointers; they add in ascending order of entries.
 struct ScaledRowGradient {
-  float* pre;   // [in] or null
-  float* post;  // [out] or null
+  float* pre = nullptr;   // [in] or null
+  float* post = nullptr;  // [out] or null
 };
 struct ScaledRows {
   std::span<const ScaledRow> rows;
@@ -56,6 +56,21 @@ struct ScaledRows {
 void gather_scaled_vjp(Context& context, ConstMatrixF x, const ScaledRows& rows, ConstMatrixF dexpanded, MatrixF dx);
 // du[i] = post o dy[source]; gradients.post += dy[source] o u[i]. du may be u.
 void combine_scaled_vjp(Context& context, ConstMatrixF u, const ScaledRows& rows, ConstMatrixF dy, MatrixF du);
+
+// ---- scale terms of matmul_modulated ------------------------------------------------------------------------------
+// The rows of whole examples: example e is the rows [examples[e], examples[e + 1]) of x and dy.
+struct ModulatedRows {
+  ConstMatrixF x;
+  ConstMatrixF dy;
+  std::span<const int32_t> examples;
+};
+// gradients[t].pre += sum over rows of x o W^T(post_t o dy), gradients[t].post += sum of dy o W(pre_t o x), by way of the
+// product dy^T x of each example, whose price does not grow with the terms. An example's sum is made by itself and then
+// added, in ascending order: what a job gets depends on its own examples alone. gradients: one per term, distinct memory.
+void matmul_modulated_vjp_terms(Context& context, const FrozenMatrix& weight, std::span<const ScaleTerm> terms,
+                                std::span<const ScaledRowGradient> gradients, const ModulatedRows& rows);
+// Bytes of scratch that it takes for examples of at most `rows` rows.
+size_t matmul_modulated_vjp_terms_scratch_bytes(int64_t rows, int64_t out, int64_t in, int64_t terms, int threads);
 
 // ---- segmented low rank -------------------------------------------------------------------------------------------
 // dh = B^T (scale u o dy), laid out as h.

@@ -14,6 +14,8 @@
 
 #include <stdint.h>
 
+#include "kernels/scale_term.h"
+
 namespace umbel::kernels {
 
 inline constexpr int64_t kPanel = 32;
@@ -32,6 +34,19 @@ struct MatmulTile {
   // Memory to prefetch meanwhile: `ahead`, moving on by ahead_step bytes per step of k (a pair for bf16).
   const void* ahead;
   int64_t ahead_step;
+};
+
+// square[k][32] *= sum over terms of row_t[row_begin + k] col_t[column_begin + column], for k < rows and columns below `columns`.
+// row_t and col_t are pre and post of term t, exchanged when transposed (the square then holds W as it is, not W^T).
+struct ModulateTile {
+  float* square;
+  int64_t rows;
+  int64_t columns;  // 1 .. 32; what is beyond stays as it is
+  const ScaleTerm* terms;
+  int64_t count;
+  int64_t row_begin;
+  int64_t column_begin;
+  bool transposed;
 };
 
 struct MatmulTable {
@@ -54,6 +69,11 @@ struct MatmulTable {
   void (*transpose_f32)(const void* w, int64_t k, float* target, const void* ahead);
   void (*transpose_f16)(const void* w, int64_t k, float* target, const void* ahead);
   void (*transpose_bf16)(const void* w, int64_t k, float* target, const void* ahead);
+  // k rows of a panel (even for bf16, from an even row on), widened to target[k][32].
+  void (*widen_f32)(const void* w, int64_t k, float* target);
+  void (*widen_f16)(const void* w, int64_t k, float* target);
+  void (*widen_bf16)(const void* w, int64_t k, float* target);
+  void (*modulate)(const ModulateTile& tile);
   // Quantised forms: k rows of codes, widened to target[k][32]. int8: scales[32]; nf4: absmax[32] of the one block that
   // holds all k, levels[16].
   void (*widen_int8)(const void* codes, int64_t k, const float* scales, float* target);

@@ -29,6 +29,7 @@ struct BackwardShape {
   int64_t rows = 0;
   int64_t span_rows_max = 0;  // the longest sequence
   int64_t rank_max = 0;
+  int64_t terms_max = 0;      // scale terms of one adapter at one target
   int threads = 1;
 };
 

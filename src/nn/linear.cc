@@ -27,7 +27,8 @@ void linear_backward(const Backward& backward, int32_t target, ConstMatrixF x, c
 }
 
 size_t linear_backward_scratch_bytes(const Target& target, const BackwardShape& shape) {
-  return apply_linear_vjp_scratch_bytes(shape.rows, target.in, target.out, shape.rank_max, shape.threads) +
+  return apply_linear_vjp_scratch_bytes({.rows = shape.rows, .in = target.in, .out = target.out, .rank_max = shape.rank_max,
+                                         .terms_max = shape.terms_max, .threads = shape.threads}) +
          static_cast<size_t>(shape.rows) * sizeof(LinearGrads) + 64;
 }
 

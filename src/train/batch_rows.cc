@@ -14,6 +14,8 @@ void BatchRows::clear() {
   for (auto* list : {&tokens_, &positions_, &lengths_, &slots_, &key_begin_, &key_end_, &block_table_, &segment_jobs_}) list->clear();
   spans_.clear();
   segments_.clear();
+  example_rows_.clear();
+  segment_examples_.clear();
   loss_rows_.clear();
   dropout_keys_.clear();
   blocks_used_ = 0;
@@ -34,12 +36,14 @@ void BatchRows::append(const Example& example, int32_t job, const Adapter* adapt
     dropout_keys_.push_back(dropout_key == 0 ? 0 : mix_key({dropout_key, static_cast<uint64_t>(p)}));
     if (example.trained[p + 1]) loss_rows_.push_back({begin + p, example.tokens[p + 1], job});
   }
+  example_rows_.push_back(begin);
   spans_.push_back({begin, count, nullptr});
   blocks_used_ += blocks_of(count);
   span_rows_max_ = std::max<int64_t>(span_rows_max_, count);
   if (segment_jobs_.empty() || segment_jobs_.back() != job) {
     segments_.push_back({begin, count, adapter});
     segment_jobs_.push_back(job);
+    segment_examples_.push_back(example_rows_.size() - 1);
   } else {
     segments_.back().row_count += count;
   }
@@ -53,9 +57,14 @@ void BatchRows::finish() {
     span.blocks = block_table_.data() + next;
     next += blocks_of(span.row_count);
   }
-  for (Segment& segment : segments_) {
+  example_rows_.push_back(static_cast<int32_t>(count()));
+  for (size_t s = 0; s < segments_.size(); ++s) {
+    Segment& segment = segments_[s];
     const uint64_t* keys = dropout_keys_.data() + segment.row_begin;
     segment.dropout_keys = keys[0] == 0 ? nullptr : keys;
+    const size_t first = segment_examples_[s];
+    const size_t last = s + 1 < segments_.size() ? segment_examples_[s + 1] : example_rows_.size() - 1;
+    segment.examples = std::span<const int32_t>(example_rows_).subspan(first, last - first + 1);
   }
 }
 

@@ -41,6 +41,8 @@ class BatchRows {
   std::vector<kernels::AttentionSpan> spans_;
   std::vector<Segment> segments_;
   std::vector<int32_t> segment_jobs_;
+  std::vector<int32_t> example_rows_;   // where every example begins, and the end of the last
+  std::vector<size_t> segment_examples_;  // index of every segment's first example
   std::vector<uint64_t> dropout_keys_;  // [M], 0 where nothing is dropped
   std::vector<LossRow> loss_rows_;
   int32_t blocks_used_ = 0;

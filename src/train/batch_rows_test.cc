@@ -30,6 +30,11 @@ TEST(BatchRows, SequencesAreWholeRaggedAndGroupedByJob) {
   EXPECT_EQ(batch.segments()[1].adapter, &second);
   EXPECT_EQ(batch.segment_jobs(), (std::vector<int32_t>{0, 3}));
   EXPECT_EQ(batch.span_rows_max(), 4);
+  const auto examples = [&](size_t segment) {
+    return std::vector<int32_t>(batch.segments()[segment].examples.begin(), batch.segments()[segment].examples.end());
+  };
+  EXPECT_EQ(examples(0), (std::vector<int32_t>{0, 3, 5}));
+  EXPECT_EQ(examples(1), (std::vector<int32_t>{5, 9}));
 }
 
 TEST(BatchRows, LossRowsPredictTheTrainedTokens) {

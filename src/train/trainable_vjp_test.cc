@@ -154,7 +154,7 @@ struct Job {
   }
 
   void backward() {
-    TestContext test(apply_linear_vjp_scratch_bytes(kRows, kIn, kOut, kRank, 1));
+    TestContext test(apply_linear_vjp_scratch_bytes({.rows = kRows, .in = kIn, .out = kOut, .rank_max = kRank}));
     const Segment segment{0, kRows, &made->adapter(), keys.data()};
     const LinearGrads grads = made->gradients(index());
     made->zero_gradients();

@@ -153,9 +153,12 @@ void SharedTrainer::widen(Extent& extent, const Example& example) const {
 }
 
 BackwardShape SharedTrainer::shape() const {
-  int64_t rank_max = 0;
-  for (const auto& job : jobs_) rank_max = std::max<int64_t>(rank_max, job->adapter->adapter().rank_max());
-  return {.rows = extent_.rows, .span_rows_max = extent_.longest, .rank_max = rank_max, .threads = pool_.threads()};
+  BackwardShape shape{.rows = extent_.rows, .span_rows_max = extent_.longest, .threads = pool_.threads()};
+  for (const auto& job : jobs_) {
+    shape.rank_max = std::max<int64_t>(shape.rank_max, job->adapter->adapter().rank_max());
+    shape.terms_max = std::max<int64_t>(shape.terms_max, job->adapter->adapter().cost());
+  }
+  return shape;
 }
 
 MemoryPlan SharedTrainer::plan() const {

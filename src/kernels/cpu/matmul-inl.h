@@ -239,6 +239,36 @@ static void transpose_square(const void* weight, int64_t k_count, float* target,
   }
 }
 
+// ---- a panel of any float type as f32, and its product with scale terms ----------------------------------------------
+template <class Format>
+static void widen_panel(const void* weight, int64_t k, float* target) {
+  const char* w = (const char*)weight;
+  for (int64_t i = 0; i < k; ++i) {
+    const char* step = w + i / Format::kStep * Format::kWeightBytes;
+    UMBEL_UNROLL
+    for (int lane = 0; lane < kPanel; lane += kLanes) {
+      store(target + i * kPanel + lane, Format::weight(step, lane, (int)(i % Format::kStep)));
+    }
+  }
+}
+
+static void modulate(const ModulateTile& t) {
+  for (int64_t k = 0; k < t.rows; ++k) {
+    for (int64_t lane = 0; lane < t.columns; lane += kLanes) {
+      const int n = (int)(t.columns - lane < kLanes ? t.columns - lane : kLanes);
+      Vec sum = zero();
+      for (int64_t i = 0; i < t.count; ++i) {
+        const float* row = t.transposed ? t.terms[i].post : t.terms[i].pre;
+        const float* col = t.transposed ? t.terms[i].pre : t.terms[i].post;
+        const Vec factor = set1(row == nullptr ? 1.0f : row[t.row_begin + k]);
+        sum = fma(factor, col == nullptr ? set1(1.0f) : load_lanes(col + t.column_begin + lane, n), sum);
+      }
+      float* square = t.square + k * kPanel + lane;
+      store_lanes(square, mul(load_lanes(square, n), sum), n);
+    }
+  }
+}
+
 // ---- quantised weights, widened into a buffer that tile_f32 reads ----------------------------------------------------
 static void widen_int8(const void* codes, int64_t k, const float* scales, float* target) {
   const int8_t* code = (const int8_t*)codes;
@@ -293,6 +323,10 @@ static constexpr MatmulTable kMatmulTable = {
     .transpose_f32 = transpose_square<FormatF32>,
     .transpose_f16 = transpose_square<FormatF16>,
     .transpose_bf16 = transpose_square<FormatBf16>,
+    .widen_f32 = widen_panel<FormatF32>,
+    .widen_f16 = widen_panel<FormatF16>,
+    .widen_bf16 = widen_panel<FormatBf16>,
+    .modulate = modulate,
     .widen_int8 = widen_int8,
     .widen_nf4 = widen_nf4,
     .peak_f32 = peak_f32,

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/api.h"
+#include "kernels/cpu/panels.h"
 #include "kernels/table.h"
 
 namespace umbel::kernels {
@@ -21,13 +22,14 @@ constexpr int64_t kStreamAlone = 262144;  // bytes of weights that one thread st
 constexpr int64_t kPackInline = 32768;    // numbers of x below which waking a thread costs more than packing
 
 using Tile = void (*)(const MatmulTile&);
-using Transpose = void (*)(const void*, int64_t, float*, const void*);
 
 // What a pass multiplies with, seen as panels of 32 columns of y over k: the packed weight itself, or f32 squares made
-// from it for each visit: widened from a quantised form, or transposed for the gradient, or both.
+// from it for each visit: widened from a quantised form, transposed for the gradient, multiplied by scale terms, or all of it.
+// (Widening 16-bit weights so for many rows was slower than in the tiles: the squares take twice the first-level cache.)
 struct Operand {
   const FrozenMatrix& weight;
   bool transposed;
+  std::span<const ScaleTerm> terms;
 
   int64_t k() const { return transposed ? weight.panels() * kPanel : weight.in_padded(); }
   int64_t columns() const { return transposed ? weight.in() : weight.out(); }
@@ -37,12 +39,8 @@ struct Operand {
   int64_t step_bytes() const { return in_squares() ? kPanel * 4 : weight.bytes_per_k() * step(); }
   Arithmetic arithmetic() const { return in_squares() ? Arithmetic::kF32Fma : weight.arithmetic(); }
   bool quantised() const { return weight.quantisation() != Quantisation::kNone; }
-  bool in_squares() const { return transposed || quantised(); }
+  bool in_squares() const { return transposed || quantised() || !terms.empty(); }
   bool rounds_x() const { return arithmetic() != Arithmetic::kF32Fma; }
-  const char* scales(int64_t panel) const { return static_cast<const char*>(weight.packed()) + panel * weight.panel_bytes(); }
-  const char* packed(int64_t panel, int64_t k) const {
-    return scales(panel) + weight.scale_bytes() + k * weight.bytes_per_k();
-  }
 };
 
 Tile tile_of(const MatmulTable& table, const Operand& operand) {
@@ -61,16 +59,6 @@ Tile tile_of(const MatmulTable& table, const Operand& operand) {
 
 int64_t rows_max_of(const MatmulTable& table, const Operand& operand) {
   return operand.arithmetic() == Arithmetic::kAmxBf16 ? table.amx_rows_max : table.rows_max;
-}
-
-Transpose transpose_of(const MatmulTable& table, const FrozenMatrix& weight) {
-  switch (weight.dtype()) {
-    case DType::kF32: return table.transpose_f32;
-    case DType::kF16: return table.transpose_f16;
-    case DType::kBF16: return table.transpose_bf16;
-    default: break;
-  }
-  CHECK(false, "a frozen matrix of an unknown type");
 }
 
 // M rows cut into tiles of nearly equal height, none above rows_max; tiles into blocks likewise.
@@ -131,60 +119,48 @@ struct Source {
 };
 
 Source packed_source(const Operand& operand, const Visit& visit, const Visit& next) {
-  const char* w = operand.packed(visit.panel, visit.k);
+  const char* w = packed_at(operand.weight, visit.panel, visit.k);
   const int64_t bytes = visit.depth * operand.weight.bytes_per_k();
   if (visit.tile_end - visit.tile_begin == 1) return {w, w + kStreamAheadBytes, bytes};
-  return {w, operand.packed(next.panel, next.k), bytes};
-}
-
-// k rows of codes of one panel as f32 [k][32].
-void widen_codes(const Pass& pass, int64_t panel, int64_t k_begin, int64_t k_count, float* target) {
-  const Operand& operand = pass.operand;
-  if (operand.weight.quantisation() == Quantisation::kInt8) {
-    const float* scales = reinterpret_cast<const float*>(operand.scales(panel));
-    pass.table.widen_int8(operand.packed(panel, k_begin), k_count, scales, target);
-    return;
-  }
-  for (int64_t k = k_begin; k < k_begin + k_count;) {  // block by block: each has its own absmax
-    const int64_t count = std::min(k_begin + k_count, (k / kNf4Block + 1) * kNf4Block) - k;
-    float absmax[kPanel];
-    operand.weight.read_absmax(panel, k / kNf4Block, absmax);
-    pass.table.widen_nf4(operand.packed(panel, k), count, absmax, kNf4Levels, target);
-    k += count;
-    target += count * kPanel;
-  }
+  return {w, packed_at(operand.weight, next.panel, next.k), bytes};
 }
 
 Source widened_source(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
-  widen_codes(pass, visit.panel, visit.k, visit.depth, squares);
-  return {reinterpret_cast<const char*>(squares), pass.operand.packed(next.panel, next.k),
-          visit.depth * pass.operand.weight.bytes_per_k()};
+  const FrozenMatrix& weight = pass.operand.weight;
+  widen_panel(pass.table, weight, visit.panel, visit.k, visit.depth, squares);
+  return {reinterpret_cast<const char*>(squares), packed_at(weight, next.panel, next.k), visit.depth * weight.bytes_per_k()};
 }
 
 Source transposed_source(const Pass& pass, const Visit& visit, float* squares) {
-  const Operand& operand = pass.operand;
-  const int64_t in_begin = visit.panel * kPanel;
-  const int64_t in_count = std::min(kPanel, operand.weight.in_padded() - in_begin);
-  const int64_t panel_begin = visit.k / kPanel;
+  const FrozenMatrix& weight = pass.operand.weight;
   const int64_t panels = visit.depth / kPanel;
   for (int64_t i = 0; i < panels; ++i) {
-    float* target = squares + i * kPanel * kPanel;
-    if (operand.quantised()) {
-      float square[kPanel * kPanel];
-      widen_codes(pass, panel_begin + i, in_begin, in_count, square);
-      pass.table.transpose_f32(square, in_count, target, square);
-    } else {
-      const char* ahead = operand.packed(panel_begin + std::min(i + 1, panels - 1), in_begin);
-      transpose_of(pass.table, operand.weight)(operand.packed(panel_begin + i, in_begin), in_count, target, ahead);
-    }
+    const int64_t panel = visit.k / kPanel + i;
+    const char* ahead = packed_at(weight, std::min(panel + 1, visit.k / kPanel + panels - 1), visit.panel * kPanel);
+    turn_square(pass.table, weight, panel, visit.panel * kPanel, squares + i * kPanel * kPanel, ahead);
   }
   return {reinterpret_cast<const char*>(squares), reinterpret_cast<const char*>(squares), 0};
 }
 
+// The squares of a visit times its part of sum_t post_t pre_t^T.
+void modulate(const Pass& pass, const Visit& visit, float* squares) {
+  const Operand& operand = pass.operand;
+  const int64_t k_end = operand.transposed ? operand.weight.out() : operand.weight.in();  // zeros follow
+  pass.table.modulate({.square = squares,
+                       .rows = std::clamp<int64_t>(k_end - visit.k, 0, visit.depth),
+                       .columns = std::min(kPanel, operand.columns() - visit.panel * kPanel),
+                       .terms = operand.terms.data(),
+                       .count = static_cast<int64_t>(operand.terms.size()),
+                       .row_begin = visit.k,
+                       .column_begin = visit.panel * kPanel,
+                       .transposed = operand.transposed});
+}
+
 Source source_of(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
-  if (pass.operand.transposed) return transposed_source(pass, visit, squares);
-  if (pass.operand.quantised()) return widened_source(pass, visit, next, squares);
-  return packed_source(pass.operand, visit, next);
+  if (!pass.operand.in_squares()) return packed_source(pass.operand, visit, next);
+  const Source source = pass.operand.transposed ? transposed_source(pass, visit, squares) : widened_source(pass, visit, next, squares);
+  if (!pass.operand.terms.empty()) modulate(pass, visit, squares);
+  return source;
 }
 
 void visit_panel(const Pass& pass, const Visit& visit, const Source& source, float* sums) {
@@ -290,14 +266,20 @@ size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in, int threads) 
   return static_cast<size_t>(packed_x + (sums + kDepthBytes) * threads + 256);
 }
 
-void matmul(Context& context, const FrozenMatrix& weight, ConstMatrixF x, MatrixF y) {
+void matmul_modulated(Context& context, const FrozenMatrix& weight, std::span<const ScaleTerm> terms, ConstMatrixF x, MatrixF y) {
   CHECK(x.cols == weight.in() && y.cols == weight.out() && x.rows == y.rows, "matmul: shapes do not fit");
-  run_passes(context, {weight, false}, x, y);
+  run_passes(context, {weight, false, terms}, x, y);
 }
 
-void matmul_vjp_x(Context& context, const FrozenMatrix& weight, ConstMatrixF dy, MatrixF dx) {
+void matmul_modulated_vjp_x(Context& context, const FrozenMatrix& weight, std::span<const ScaleTerm> terms, ConstMatrixF dy, MatrixF dx) {
   CHECK(dy.cols == weight.out() && dx.cols == weight.in() && dx.rows == dy.rows, "matmul_vjp_x: shapes do not fit");
-  run_passes(context, {weight, true}, dy, dx);
+  run_passes(context, {weight, true, terms}, dy, dx);
+}
+
+void matmul(Context& context, const FrozenMatrix& weight, ConstMatrixF x, MatrixF y) { matmul_modulated(context, weight, {}, x, y); }
+
+void matmul_vjp_x(Context& context, const FrozenMatrix& weight, ConstMatrixF dy, MatrixF dx) {
+  matmul_modulated_vjp_x(context, weight, {}, dy, dx);
 }
 
 }  // namespace umbel::kernels
