@@ -1,5 +1,7 @@
 #include "base/process_memory.h"
 
+#include <malloc.h>
+
 #include <fstream>
 #include <string>
 
@@ -24,5 +26,11 @@ size_t status_bytes(const std::string& field) {
 
 size_t resident_bytes() { return status_bytes("VmRSS:"); }
 size_t peak_resident_bytes() { return status_bytes("VmHWM:"); }
+
+void return_freed_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
 
 }  // namespace umbel

@@ -9,4 +9,8 @@ namespace umbel {
 size_t resident_bytes();
 size_t peak_resident_bytes();
 
+// Gives memory that was freed back to the system where the allocator would keep it: after large, passing work such as reading a
+// model. Takes milliseconds. Any thread.
+void return_freed_memory();
+
 }  // namespace umbel

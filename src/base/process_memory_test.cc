@@ -4,6 +4,15 @@
 
 #include <cstring>
 #include <memory>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UMBEL_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define UMBEL_SANITIZED 1
+#endif
+#endif
 
 namespace umbel {
 namespace {
@@ -22,6 +31,22 @@ TEST(ProcessMemory, TouchedMemoryIsResidentAndStaysInThePeak) {
   }
   EXPECT_GE(peak_resident_bytes() + kLag, before + kBytes);
   EXPECT_GE(peak_resident_bytes() + kLag, resident_bytes());
+}
+
+// Many blocks that the allocator keeps for itself once freed, since something lives above them.
+TEST(ProcessMemory, FreedMemoryGoesBack) {
+#ifdef UMBEL_SANITIZED
+  GTEST_SKIP() << "a sanitizer's allocator keeps what is freed";
+#endif
+  if (resident_bytes() == 0) GTEST_SKIP() << "this system does not tell";
+  constexpr size_t kBlock = size_t{64} << 10, kBlocks = 1024;
+  std::vector<std::unique_ptr<char[]>> blocks;
+  for (size_t i = 0; i < kBlocks; ++i) std::memset(blocks.emplace_back(new char[kBlock]).get(), 1, kBlock);
+  const std::unique_ptr<char[]> above(new char[64]);
+  const size_t full = resident_bytes();
+  blocks.clear();
+  return_freed_memory();
+  EXPECT_LT(resident_bytes(), full - kBlock * kBlocks / 2) << static_cast<void*>(above.get());
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/process_memory.h"
 #include "io/safetensors.h"
 #include "models/registry.h"
 #include "models/weights.h"
@@ -65,7 +66,9 @@ Result<std::shared_ptr<const Model>> load_model(const Path& dir, const ModelOpti
   Weights weights(source, form, options.choice, options.threads > 0 ? options.threads : usable_cpus());
   const Family* family = find_family(config.model_type);
   CHECK(family != nullptr, "a parsed config names a known family");
-  return family->build(config, weights);
+  auto model = family->build(config, weights);
+  return_freed_memory();
+  return model;
 }
 
 }  // namespace umbel

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/process_memory.h"
 #include "base/random.h"
 #include "base/threads.h"
 #include "models/registry.h"
@@ -90,7 +91,9 @@ Result<std::shared_ptr<const Model>> make_random_model(const ModelConfig& config
   ASSIGN_OR_RETURN(const WeightForm form, parse_weight_form(options.dtype, config.dtype.value_or(DType::kBF16)));
   RandomSource source(seed);
   Weights weights(source, form, options.choice, options.threads > 0 ? options.threads : usable_cpus());
-  return family->build(config, weights);
+  auto model = family->build(config, weights);
+  return_freed_memory();
+  return model;
 }
 
 }  // namespace umbel
