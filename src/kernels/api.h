@@ -30,7 +30,7 @@ void matmul(Context& context, const FrozenMatrix& weight, ConstMatrixF x, Matrix
 void matmul_vjp_x(Context& context, const FrozenMatrix& weight, ConstMatrixF dy, MatrixF dx);
 
 // The same with W o sum_t post_t pre_t^T in W's place: what sum_t post_t o W(pre_t o x) is, at the price of one product
-// however many terms there are (none: W as it is). Computed in f32 multiply-adds; the product of W and the terms is made
+// however many terms there are (none: matmul itself). Computed in f32 multiply-adds; the product of W and the terms is made
 // square by square in passing, never whole. For many rows of one adapter: the terms are multiplied anew in every pass.
 void matmul_modulated(Context& context, const FrozenMatrix& weight, std::span<const ScaleTerm> terms, ConstMatrixF x, MatrixF y);
 void matmul_modulated_vjp_x(Context& context, const FrozenMatrix& weight, std::span<const ScaleTerm> terms, ConstMatrixF dy, MatrixF dx);

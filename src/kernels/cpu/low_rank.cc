@@ -13,8 +13,6 @@ constexpr int64_t kTaskWork = 65536;
 // Rows of one shrink task: enough to reuse a slice of A from the cache, few enough to balance.
 constexpr int64_t kShrinkRowsPerTask = 64;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // How one segment's [row_count, rank] outputs are cut: task -> (row slice, rank slice).
 struct ShrinkCut {
   int64_t rows_per_task;

@@ -10,8 +10,6 @@
 namespace umbel::kernels {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // y[i, r] = x[i, r] * v[r]: h-shaped data of one segment.
 void scale_rows(const Table& table, const LowRankSegment& segment, const float* x, const float* v, float* y) {
   for (int64_t i = 0; i < segment.row_count; ++i) table.scale(x + i * segment.rank, v, y + i * segment.rank, segment.rank);

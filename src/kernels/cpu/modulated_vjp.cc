@@ -17,8 +17,6 @@ constexpr int64_t kExamplesPerTask = 4;   // that share the reading of a panel
 constexpr int64_t kPanelsPerTask = 4;     // or more, so that there are at most kChunksMax tasks for the same examples
 constexpr int64_t kChunksMax = 8;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 struct Sizes {
   int64_t in, out, terms;
   int64_t chunk_panels, chunks;

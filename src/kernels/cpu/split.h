@@ -11,12 +11,13 @@ namespace umbel::kernels {
 // Below this much work a parallel loop costs more than it saves (waking a worker takes about as long as 30'000 elements).
 inline constexpr int64_t kTaskElements = 32768;
 
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // Calls body(row_begin, row_end) over [0, rows) in parallel; a row costs row_elements units of work.
 template <typename Body>
 void for_rows(Context& context, int64_t rows, int64_t row_elements, const Body& body) {
   const int64_t per_task = std::max<int64_t>(1, kTaskElements / std::max<int64_t>(1, row_elements));
-  const int64_t tasks = (rows + per_task - 1) / per_task;
-  context.pool.parallel_for(tasks, [&](int64_t task, int) {
+  context.pool.parallel_for(ceil_div(rows, per_task), [&](int64_t task, int) {
     body(task * per_task, std::min(rows, (task + 1) * per_task));
   });
 }
@@ -25,7 +26,7 @@ void for_rows(Context& context, int64_t rows, int64_t row_elements, const Body& 
 template <typename Body>
 void for_cols(Context& context, int64_t cols, const Body& body) {
   constexpr int64_t kCols = 128;
-  context.pool.parallel_for((cols + kCols - 1) / kCols,
+  context.pool.parallel_for(ceil_div(cols, kCols),
                             [&](int64_t task, int) { body(task * kCols, std::min(kCols, cols - task * kCols)); });
 }
 
