@@ -291,6 +291,7 @@ Ask parse_chat(Fields& fields, const OrderedJson& ordered, const ServeParts& par
   if (most) ask.max_tokens_field = "max_completion_tokens";
   if (most || most_by_old_name) ask.max_tokens = static_cast<int32_t>(most ? *most : *most_by_old_name);
   parse_common(fields, parts, options, ask);
+  ask.best_of = ask.n;
   const bool logprobs = fields.boolean("logprobs").value_or(false);
   const auto top = fields.integer("top_logprobs", 0, options.logprobs_max);
   if (top.value_or(0) > 0 && !logprobs) fields.fail("top_logprobs", "is allowed only together with \"logprobs\": true");

@@ -36,6 +36,14 @@ Refused chat_with(const char* name, const Json& value) {
   return parse(body, true);
 }
 
+TEST(OpenAiRequest, AsManyChoicesAreMadeAsAreReturned) {
+  const Json body = {{"messages", {{{"role", "user"}, {"content", "x"}}}}, {"prompt", "x"}, {"n", 3}};
+  Fields chat(body);
+  EXPECT_EQ(parse_chat(chat, OrderedJson(body), ServeParts(), ServeOptions()).best_of, 3);
+  Fields completion(body);
+  EXPECT_EQ(parse_completion(completion, ServeParts(), ServeOptions()).best_of, 3);
+}
+
 TEST(OpenAiRequest, WrongTypesAndRangesNameTheField) {
   const std::pair<const char*, Json> cases[] = {{"model", 5},
                                                 {"temperature", "hot"},
