@@ -17,6 +17,8 @@ class Arena {
  public:
   // Reserves address space and memory for capacity bytes, 64-byte aligned.
   explicit Arena(size_t capacity_bytes);
+  // Hands out memory that somebody else owns and that outlives it. REQUIRES: 64-byte aligned.
+  explicit Arena(std::span<std::byte> memory);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -49,6 +51,7 @@ class Arena {
  private:
   std::byte* data_;
   size_t capacity_;
+  bool owned_;
   size_t used_ = 0;
   size_t peak_ = 0;
 };

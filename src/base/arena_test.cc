@@ -46,6 +46,21 @@ TEST(Arena, MarksGiveBackInStackOrder) {
   EXPECT_EQ(arena.used_bytes(), 0u);
 }
 
+TEST(Arena, BorrowedMemoryIsHandedOutAndLeftAlone) {
+  Arena owner(4096);
+  const std::span<std::byte> memory = owner.take<std::byte>(1024);
+  {
+    Arena borrower(memory);
+    EXPECT_EQ(borrower.capacity_bytes(), 1024u);
+    const std::span<uint8_t> taken = borrower.take<uint8_t>(1000);
+    EXPECT_EQ(static_cast<void*>(taken.data()), memory.data());
+    taken[999] = 7;
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    EXPECT_DEATH(borrower.take_bytes(1), "too small for this plan");
+  }
+  EXPECT_EQ(memory[999], std::byte{7});
+}
+
 TEST(Arena, ZeroIsFineAndFullIsFull) {
   Arena empty(0);
   EXPECT_EQ(empty.take<float>(0).size(), 0u);

@@ -6,9 +6,9 @@
 #include <numeric>
 
 #include "base/random.h"
-#include "train/batch_rows.h"
-#include "train/loss.h"
+#include "train/lanes.h"
 #include "train/optimizer.h"
+#include "train/pass_runner.h"
 
 namespace umbel {
 namespace {
@@ -51,26 +51,11 @@ struct Job {
   JobState state;
 };
 
-// A pass's worth of work: example, and whose it is.
-struct Item {
-  const Example* example;
-  int32_t job;
-  uint64_t dropout_key = 0;  // of its place in the job's step; 0 = nothing is dropped
-};
-
 // A pure function of the job, its step and the place in it.
 uint64_t dropout_key(const Job& job, uint64_t place) {
   if (job.spec.dropout == 0) return 0;
   return mix_key({job.spec.seed, 0x64726f70ull, static_cast<uint64_t>(job.state.step), place}) | 1;
 }
-
-// What the passes of one step or evaluation share.
-struct Sums {
-  std::span<const double> weights;        // by job: see LossCall
-  std::span<double> losses;               // by job, +=
-  std::vector<int32_t>* argmax = nullptr; // of every trained row, appended; null = not wanted
-  bool backward = false;
-};
 
 class SharedTrainer final : public Trainer {
  public:
@@ -88,23 +73,15 @@ class SharedTrainer final : public Trainer {
   MemoryPlan plan() const override;
 
  private:
-  // The largest pass that any data seen so far can make.
-  struct Extent {
-    int64_t rows = 0;
-    int64_t longest = 1;
-    double blocks_per_row = 0;  // KV blocks of a pass, at most
-
-    bool within(const Extent& other) const {
-      return rows <= other.rows && longest <= other.longest && blocks_per_row <= other.blocks_per_row;
-    }
-  };
-  void widen(Extent& extent, const Example& example) const;
-  BackwardShape shape() const;
+  void widen(const Example& example);
+  PassRunner::Setup setup() const { return {*model_, *training_, options_.choice, options_.keep}; }
+  // Of passes that all threads share, and of one lane's, as the jobs and data so far ask for.
+  Lanes lanes() const;
+  PassExtent extent(int64_t rows, int threads) const;
+  PassExtent whole_extent(const Lanes& lanes) const;
   void reserve();
-  void run_items(std::span<const Item> items, const Sums& sums);
-  void run_pass(const Sums& sums);
-  void fill_gradients();
-  void update(Job& job, double loss, StepReport& report);
+  void run_group(PassRunner& runner, std::span<const PassItem> items, std::span<StepReport> reports, const PassSums& sums);
+  void update(Job& job, double loss, ThreadPool& pool, StepReport& report);
 
   std::shared_ptr<const Model> model_;
   const Training* training_;
@@ -112,14 +89,17 @@ class SharedTrainer final : public Trainer {
   ThreadPool pool_;
   SharedTensors shared_;
   std::vector<std::unique_ptr<Job>> jobs_;
-  BatchRows batch_;
-  int64_t step_rows_ = 0;  // of all jobs' next batches together, at most
-  Extent extent_, reserved_;
-  std::unique_ptr<Arena> scratch_;
-  std::unique_ptr<KvCache> kv_;
-  Tensor saved_, x_, dx_;  // (activations; residual stream and its gradient)
-  std::vector<std::vector<LinearGrads>> gradients_;            // [target][segment]
-  std::vector<std::span<const LinearGrads>> gradient_spans_;
+  std::vector<TrainableAdapter*> adapters_;  // of jobs_
+  std::vector<int64_t> step_rows_;           // of jobs_: of one step, at most
+  int64_t longest_ = 1;                      // rows of any example seen so far
+  double blocks_per_row_ = 0;
+  // The memory of all passes: lent to whole_ or to the lanes' runners, which take turns.
+  std::unique_ptr<Arena> memory_;
+  PassExtent reserved_;
+  Lanes reserved_lanes_;
+  std::unique_ptr<PassRunner> whole_;
+  std::vector<std::unique_ptr<ThreadPool>> lane_pools_;  // of one thread each
+  std::vector<std::unique_ptr<PassRunner>> lane_runners_;
 };
 
 // Rows that a batch of this data has at most.
@@ -139,116 +119,81 @@ Status SharedTrainer::add_job(const JobSpec& spec, const Dataset& data, const st
   Schedule schedule{.kind = spec.schedule, .steps = steps,
                     .warmup_steps = static_cast<int64_t>(std::ceil(spec.warmup_share * static_cast<double>(steps))),
                     .floor = spec.schedule_floor};
-  step_rows_ += rows_of_step(data, spec.batch);
-  for (const Example& example : data.examples) widen(extent_, example);
+  step_rows_.push_back(rows_of_step(data, spec.batch));
+  for (const Example& example : data.examples) widen(example);
+  adapters_.push_back(adapter.get());
   jobs_.push_back(std::make_unique<Job>(Job{spec, &data, std::move(adapter), std::move(order), schedule, {.name = spec.name, .steps = steps}}));
   return ok_status();
 }
 
-void SharedTrainer::widen(Extent& extent, const Example& example) const {
+void SharedTrainer::widen(const Example& example) {
   const auto rows = static_cast<int64_t>(example.tokens.size()) - 1;
-  extent.longest = std::max(extent.longest, rows);
-  extent.rows = std::max(extent.longest, std::min(options_.pass_rows_max, step_rows_));
-  extent.blocks_per_row = std::max(extent.blocks_per_row, static_cast<double>(BatchRows::blocks_of(rows)) / static_cast<double>(rows));
+  longest_ = std::max(longest_, rows);
+  blocks_per_row_ = std::max(blocks_per_row_, static_cast<double>(BatchRows::blocks_of(rows)) / static_cast<double>(rows));
 }
 
-BackwardShape SharedTrainer::shape() const {
-  BackwardShape shape{.rows = extent_.rows, .span_rows_max = extent_.longest, .threads = pool_.threads()};
-  for (const auto& job : jobs_) {
-    shape.rank_max = std::max<int64_t>(shape.rank_max, job->adapter->adapter().rank_max());
-    shape.terms_max = std::max<int64_t>(shape.terms_max, job->adapter->adapter().cost());
+Lanes SharedTrainer::lanes() const { return plan_lanes(step_rows_, longest_, options_.pass_rows_max, pool_.threads()); }
+
+PassExtent SharedTrainer::extent(int64_t rows, int threads) const {
+  PassExtent extent{.rows = rows, .longest = longest_, .blocks_per_row = blocks_per_row_, .threads = threads};
+  for (const TrainableAdapter* each : adapters_) {
+    extent.rank_max = std::max<int64_t>(extent.rank_max, each->adapter().rank_max());
+    extent.terms_max = std::max<int64_t>(extent.terms_max, each->adapter().cost());
+    extent.head_terms |= each->adapter().linear(training_->head().projection) != nullptr;
   }
-  return shape;
+  return extent;
+}
+
+// With lanes, no more rows than all of them together have: so the memory is the same.
+PassExtent SharedTrainer::whole_extent(const Lanes& lanes) const {
+  const int64_t all = std::accumulate(step_rows_.begin(), step_rows_.end(), int64_t{0});
+  const int64_t rows = lanes.count > 0 ? lanes.count * lanes.rows : std::min(options_.pass_rows_max, all);
+  return extent(std::max(longest_, rows), pool_.threads());
 }
 
 MemoryPlan SharedTrainer::plan() const {
-  const BackwardShape shape = this->shape();
-  KvShape kv = model_->kv_shape();
-  kv.layers = 1;
-  MemoryPlan plan{.weights = model_->weight_bytes()};
-  for (const auto& job : jobs_) plan.adapters += job->adapter->bytes();
-  plan.activations = sizeof(float) * (training_->saved_floats(shape.rows, options_.keep) + 2 * static_cast<size_t>(shape.rows * model_->config().hidden_size));
-  const bool head_terms = std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& job) {
-    return job->adapter->adapter().linear(training_->head().projection) != nullptr;
-  });
-  plan.scratch = std::max(training_->scratch_bytes(shape), loss_scratch_bytes(*model_, training_->head(), shape, head_terms));
-  plan.kv = static_cast<size_t>(std::ceil(extent_.blocks_per_row * static_cast<double>(shape.rows))) * kv.block_bytes();
+  const Lanes lanes = this->lanes();
+  const PassBytes whole = PassRunner::bytes(setup(), whole_extent(lanes));
+  MemoryPlan plan{.weights = model_->weight_bytes(), .activations = whole.activations, .scratch = whole.scratch, .kv = whole.kv};
+  for (const TrainableAdapter* each : adapters_) plan.adapters += each->bytes();
+  if (lanes.count == 0) return plan;
+  const PassBytes one = PassRunner::bytes(setup(), extent(lanes.rows, 1));
+  const auto count = static_cast<size_t>(lanes.count);
+  plan.activations = std::max(plan.activations, count * one.activations);
+  plan.scratch = std::max(plan.scratch, count * one.scratch);
+  plan.kv += count * one.kv;
   return plan;
 }
 
 // Rebuilds the buffers when more rows, a longer row or a larger rank than ever before come along.
 void SharedTrainer::reserve() {
-  if (scratch_ && extent_.within(reserved_)) return;
-  reserved_ = extent_;
-  const MemoryPlan plan = this->plan();
-  KvShape kv = model_->kv_shape();
-  kv.layers = 1;
-  scratch_.reset();
-  kv_.reset();
-  for (Tensor* tensor : {&saved_, &x_, &dx_}) *tensor = Tensor();
-  scratch_ = std::make_unique<Arena>(plan.scratch);
-  kv_ = std::make_unique<KvCache>(kv, static_cast<int32_t>(plan.kv / kv.block_bytes()));
-  saved_ = Tensor(DType::kF32, {static_cast<int64_t>(training_->saved_floats(extent_.rows, options_.keep))});
-  x_ = Tensor(DType::kF32, {extent_.rows, model_->config().hidden_size});
-  dx_ = Tensor(DType::kF32, {extent_.rows, model_->config().hidden_size});
-}
-
-void SharedTrainer::fill_gradients() {
-  const int32_t targets = model_->targets().size();
-  gradients_.resize(targets);
-  gradient_spans_.assign(targets, {});
-  const auto& segment_jobs = batch_.segment_jobs();
-  for (int32_t target = 0; target < targets; ++target) {
-    gradients_[target].clear();
-    bool any = false;
-    for (const int32_t job : segment_jobs) {
-      gradients_[target].push_back(jobs_[job]->adapter->gradients(target));
-      any |= gradients_[target].back().any();
-    }
-    if (any) gradient_spans_[target] = gradients_[target];
+  const Lanes lanes = this->lanes();
+  const PassExtent whole = whole_extent(lanes);
+  if (memory_ && whole == reserved_ && lanes.rows == reserved_lanes_.rows && lanes.count == reserved_lanes_.count) return;
+  reserved_ = whole;
+  reserved_lanes_ = lanes;
+  whole_.reset();
+  lane_runners_.clear();
+  memory_.reset();
+  constexpr size_t kSlack = 4 * 64;  // of a runner: its parts begin at cache lines
+  const auto lent = [](const PassBytes& bytes) { return (bytes.activations + bytes.scratch + 63) / 64 * 64 + kSlack; };
+  const size_t whole_bytes = lent(PassRunner::bytes(setup(), whole));
+  const PassExtent one = extent(lanes.rows, 1);
+  const size_t lane_bytes = lanes.count == 0 ? 0 : lent(PassRunner::bytes(setup(), one));
+  memory_ = std::make_unique<Arena>(std::max(whole_bytes, static_cast<size_t>(lanes.count) * lane_bytes));
+  whole_ = std::make_unique<PassRunner>(setup(), pool_, whole, memory_->take<std::byte>(whole_bytes));
+  memory_->reset();
+  for (int lane = 0; lane < lanes.count; ++lane) {
+    if (lane_pools_.size() <= static_cast<size_t>(lane)) lane_pools_.push_back(std::make_unique<ThreadPool>(1));
+    lane_runners_.push_back(std::make_unique<PassRunner>(setup(), *lane_pools_[lane], one, memory_->take<std::byte>(lane_bytes)));
   }
 }
 
-void SharedTrainer::run_pass(const Sums& sums) {
-  batch_.finish();
-  scratch_->reset();
-  kernels::Context context{kernels::table_for(options_.choice.isa), options_.choice, pool_, *scratch_};
-  fill_gradients();
-  const Rows rows = batch_.rows();
-  const int64_t count = batch_.count(), hidden = model_->config().hidden_size;
-  const MatrixF x(x_.f32(), count, hidden);
-  const MatrixF dx(sums.backward ? dx_.f32() : nullptr, count, hidden);
-  const TrainPass pass{.rows = rows, .kv = *kv_, .saved = {saved_.f32(), training_->saved_floats(count, options_.keep)},
-                       .gradients = gradient_spans_, .keep = options_.keep};
-  training_->forward_saving(context, pass, x);
-  std::vector<int32_t> argmax(sums.argmax != nullptr ? batch_.loss_rows().size() : 0);
-  const LossCall call{.model = *model_, .head = training_->head(), .batch = batch_, .weight_of_job = sums.weights,
-                      .gradients = gradient_spans_, .argmax = argmax};
-  cross_entropy_loss(context, call, x, dx, sums.losses);
-  if (sums.argmax != nullptr) sums.argmax->insert(sums.argmax->end(), argmax.begin(), argmax.end());
-  if (sums.backward) training_->backward(context, pass, dx);
-}
-
-void SharedTrainer::run_items(std::span<const Item> items, const Sums& sums) {
-  for (const Item& item : items) widen(extent_, *item.example);
-  reserve();
-  batch_.clear();
-  for (const Item& item : items) {
-    const auto rows = static_cast<int64_t>(item.example->tokens.size()) - 1;
-    if (batch_.count() > 0 && batch_.count() + rows > reserved_.rows) {
-      run_pass(sums);
-      batch_.clear();
-    }
-    batch_.append(*item.example, item.job, &jobs_[item.job]->adapter->adapter(), item.dropout_key);
-  }
-  if (batch_.count() > 0) run_pass(sums);
-}
-
-void SharedTrainer::update(Job& job, double loss, StepReport& report) {
+void SharedTrainer::update(Job& job, double loss, ThreadPool& pool, StepReport& report) {
   job.adapter->gather();
   double squares = 0;
   for (Parameter& p : job.adapter->parameters()) {
-    squares += sum_of_squares(pool_, {p.gradient.f32(), static_cast<size_t>(p.gradient.elements())});
+    squares += sum_of_squares(pool, {p.gradient.f32(), static_cast<size_t>(p.gradient.elements())});
   }
   const double norm = std::sqrt(squares);
   report.loss = job.state.last_loss = loss;
@@ -269,15 +214,27 @@ void SharedTrainer::update(Job& job, double loss, StepReport& report) {
     const auto count = static_cast<size_t>(p.value.elements());
     step.learning_rate = report.learning_rate * p.rate;
     step.weight_decay = p.decays ? job.spec.weight_decay : 0;
-    optimizer_update(pool_, step, {p.value.f32(), count}, {p.gradient.f32(), count}, p.state);
+    optimizer_update(pool, step, {p.value.f32(), count}, {p.gradient.f32(), count}, p.state);
   }
-  job.adapter->materialize(&pool_);
+  job.adapter->materialize(&pool);
+}
+
+// The passes of some jobs, and their updates.
+void SharedTrainer::run_group(PassRunner& runner, std::span<const PassItem> items, std::span<StepReport> reports, const PassSums& sums) {
+  runner.run(items, sums);
+  for (StepReport& report : reports) {
+    Job& job = *jobs_[report.index];
+    update(job, sums.losses[report.index] * sums.weights[report.index], runner.pool(), report);
+    ++job.state.step;
+  }
 }
 
 std::vector<StepReport> SharedTrainer::step() {
-  std::vector<Item> items;
+  std::vector<PassItem> items;
   std::vector<double> weights(jobs_.size()), losses(jobs_.size());
   std::vector<StepReport> reports;
+  std::vector<int64_t> rows;           // of reports
+  std::vector<size_t> first_item{0};   // of reports, and the end
   for (size_t j = 0; j < jobs_.size(); ++j) {
     Job& job = *jobs_[j];
     if (!job.state.running()) continue;
@@ -289,18 +246,28 @@ std::vector<StepReport> SharedTrainer::step() {
     for (const size_t index : job.order.batch(job.state.step)) {
       for (const Example& example : job.data->unit(index)) {
         trained += std::count(example.trained.begin() + 1, example.trained.end(), 1);
-        report.tokens += static_cast<int64_t>(example.tokens.size()) - 1;
         items.push_back({&example, static_cast<int32_t>(j), dropout_key(job, place++)});
+        report.tokens += items.back().rows();
       }
     }
     weights[j] = 1.0 / static_cast<double>(trained);
+    rows.push_back(report.tokens);
+    first_item.push_back(items.size());
   }
-  run_items(items, {.weights = weights, .losses = losses, .backward = true});
-  for (StepReport& report : reports) {
-    Job& job = *jobs_[report.index];
-    update(job, losses[report.index] * weights[report.index], report);
-    ++job.state.step;
+  if (reports.empty()) return reports;
+  reserve();
+  const PassSums sums{.adapters = adapters_, .weights = weights, .losses = losses, .backward = true};
+  const std::vector<JobGroup> groups = deal_jobs(rows, reserved_lanes_);
+  if (groups.empty()) {
+    run_group(*whole_, items, reports, sums);
+    return reports;
   }
+  const std::span<const PassItem> all(items);
+  pool_.parallel_for(static_cast<int64_t>(groups.size()), [&](int64_t task, int worker) {
+    const JobGroup& group = groups[task];
+    run_group(*lane_runners_[worker], all.subspan(first_item[group.begin], first_item[group.end] - first_item[group.begin]),
+              std::span<StepReport>(reports).subspan(group.begin, group.end - group.begin), sums);
+  });
   return reports;
 }
 
@@ -324,11 +291,15 @@ int64_t most_frequent(const std::map<std::vector<int32_t>, int64_t>& counts) {
 }
 
 EvalReport SharedTrainer::evaluate(size_t index, const Dataset& data) {
-  std::vector<Item> items;
-  for (const Example& example : data.examples) items.push_back({&example, static_cast<int32_t>(index)});
+  std::vector<PassItem> items;
+  for (const Example& example : data.examples) {
+    widen(example);
+    items.push_back({&example, static_cast<int32_t>(index)});
+  }
+  reserve();
   std::vector<double> weights(jobs_.size(), 1.0), losses(jobs_.size(), 0.0);
   std::vector<int32_t> argmax;
-  run_items(items, {.weights = weights, .losses = losses, .argmax = &argmax});
+  whole_->run(items, {.adapters = adapters_, .weights = weights, .losses = losses, .argmax = &argmax});
   std::map<std::vector<int32_t>, int64_t> answers, references;
   int64_t exact = 0;
   auto next = argmax.begin();
