@@ -23,7 +23,8 @@ inline constexpr int64_t kPanel = 32;
 // y[rows, cols] = from + x w over a range of k of one panel. BATCH INVARIANT: each y is one chain of multiply-adds over
 // ascending k, so any split of rows and of k gives the same bits.
 struct MatmulTile {
-  const void* x;  // packed by pack_x_*: [k][rows] f32, or [k/2][rows] pairs of bf16
+  const void* x;     // packed by pack_x_*: [k][rows] f32, or [k/2][rows] pairs of bf16
+  int64_t x_stride;  // not 0 (tile_f32 only): x is rows of f32 as they are, so many numbers apart
   int64_t rows;   // 1 .. MatmulTable::rows_max
   const void* w;  // the panel, at the first k of the range
   int64_t k;      // even for bf16 weights

@@ -9,8 +9,35 @@
 
 namespace umbel::kernels::UMBEL_TARGET {
 
+// ---- x: where a tile of R rows finds the words of the next step of k --------------------------------------------------
+// As pack_x_* left them: kX words per row and step.
+template <int R, int kX>
+struct PackedX {
+  const uint32_t* at;
+
+  explicit PackedX(const MatmulTile& tile) : at((const uint32_t*)tile.x) {}
+  const float* operator()(int word, int r) const { return (const float*)(at + word * R + r); }
+  void next() { at += R * kX; }
+};
+// Rows as they are. Three of them share a pointer: the addressing of x86 reaches the second and third by the stride.
+template <int R>
+struct RowsOfX {
+  static constexpr int kPointers = (R + 2) / 3;
+  const float* at[kPointers];
+  int64_t stride;
+
+  explicit RowsOfX(const MatmulTile& tile) : stride(tile.x_stride) {
+    for (int i = 0; i < kPointers; ++i) at[i] = (const float*)tile.x + 3 * i * stride;
+  }
+  const float* operator()(int, int r) const { return at[r / 3] + r % 3 * stride; }
+  void next() {
+    UMBEL_UNROLL
+    for (int i = 0; i < kPointers; ++i) ++at[i];
+  }
+};
+
 // ---- formats: how one step of k reads weights -----------------------------------------------------------------------
-// kStep k per step; kWeightBytes of a panel and kX 32-bit words of packed x per row and step.
+// kStep k per step; kWeightBytes of a panel and kX 32-bit words of x per row and step; kRowsAsTheyAre: x need not be packed.
 // step() does acc[r][v] += x[r] * w[v] for V vectors from output `lane`, in ascending k; weight() is the widened vector
 // of one k (half 0 or 1 of the step) from output `lane`.
 template <int R, int V>
@@ -22,15 +49,16 @@ struct FormatF32 {
   static constexpr int64_t kStep = 1;
   static constexpr int64_t kWeightBytes = kPanel * 4;
   static constexpr int64_t kX = 1;
+  static constexpr bool kRowsAsTheyAre = true;
   UMBEL_INLINE Vec weight(const char* w, int lane, int) { return load((const float*)w + lane); }
-  template <int R, int V>
-  UMBEL_INLINE void step(const uint32_t* x, const char* w, int lane, Accumulators<R, V>& acc) {
+  template <int R, int V, class X>
+  UMBEL_INLINE void step(const X& x, const char* w, int lane, Accumulators<R, V>& acc) {
     Vec weight[V];
     UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = load((const float*)w + lane + v * kLanes);
     UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
-      const Vec row = broadcast((const float*)x + r);
+      const Vec row = broadcast(x(0, r));
       UMBEL_UNROLL
       for (int v = 0; v < V; ++v) add_product(acc.at[r][v], row, weight[v]);
     }
@@ -41,15 +69,16 @@ struct FormatF16 {
   static constexpr int64_t kStep = 1;
   static constexpr int64_t kWeightBytes = kPanel * 2;
   static constexpr int64_t kX = 1;
+  static constexpr bool kRowsAsTheyAre = false;
   UMBEL_INLINE Vec weight(const char* w, int lane, int) { return load_f16((const uint16_t*)w + lane); }
-  template <int R, int V>
-  UMBEL_INLINE void step(const uint32_t* x, const char* w, int lane, Accumulators<R, V>& acc) {
+  template <int R, int V, class X>
+  UMBEL_INLINE void step(const X& x, const char* w, int lane, Accumulators<R, V>& acc) {
     Vec weight[V];
     UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = load_f16((const uint16_t*)w + lane + v * kLanes);
     UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
-      const Vec row = broadcast((const float*)x + r);
+      const Vec row = broadcast(x(0, r));
       UMBEL_UNROLL
       for (int v = 0; v < V; ++v) add_product(acc.at[r][v], row, weight[v]);
     }
@@ -60,17 +89,18 @@ struct FormatBf16 {
   static constexpr int64_t kStep = 2;
   static constexpr int64_t kWeightBytes = kPanel * 4;
   static constexpr int64_t kX = 2;
+  static constexpr bool kRowsAsTheyAre = false;
   UMBEL_INLINE Vec weight(const char* w, int lane, int half) {
     return half == 0 ? widen_even((const uint32_t*)w + lane) : widen_odd((const uint32_t*)w + lane);
   }
-  template <int R, int V>
-  UMBEL_INLINE void step(const uint32_t* x, const char* w, int lane, Accumulators<R, V>& acc) {
+  template <int R, int V, class X>
+  UMBEL_INLINE void step(const X& x, const char* w, int lane, Accumulators<R, V>& acc) {
     Vec weight[V];
     UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = widen_even((const uint32_t*)w + lane + v * kLanes);
     UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
-      const Vec row = broadcast((const float*)x + r);
+      const Vec row = broadcast(x(0, r));
       UMBEL_UNROLL
       for (int v = 0; v < V; ++v) add_product(acc.at[r][v], row, weight[v]);
     }
@@ -78,7 +108,7 @@ struct FormatBf16 {
     for (int v = 0; v < V; ++v) weight[v] = widen_odd((const uint32_t*)w + lane + v * kLanes);
     UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
-      const Vec row = broadcast((const float*)x + R + r);
+      const Vec row = broadcast(x(1, r));
       UMBEL_UNROLL
       for (int v = 0; v < V; ++v) add_product(acc.at[r][v], row, weight[v]);
     }
@@ -90,14 +120,15 @@ struct FormatBf16Dot {
   static constexpr int64_t kStep = 2;
   static constexpr int64_t kWeightBytes = kPanel * 4;
   static constexpr int64_t kX = 1;
-  template <int R, int V>
-  UMBEL_INLINE void step(const uint32_t* x, const char* w, int lane, Accumulators<R, V>& acc) {
+  static constexpr bool kRowsAsTheyAre = false;
+  template <int R, int V, class X>
+  UMBEL_INLINE void step(const X& x, const char* w, int lane, Accumulators<R, V>& acc) {
     Words weight[V];
     UMBEL_UNROLL
     for (int v = 0; v < V; ++v) weight[v] = load_words((const uint32_t*)w + lane + v * kLanes);
     UMBEL_UNROLL
     for (int r = 0; r < R; ++r) {
-      const Words row = broadcast_words(x + r);
+      const Words row = broadcast_words((const uint32_t*)x(0, r));
       UMBEL_UNROLL
       for (int v = 0; v < V; ++v) acc.at[r][v] = dot_bf16(acc.at[r][v], row, weight[v]);
     }
@@ -107,7 +138,7 @@ struct FormatBf16Dot {
 
 // ---- tiles ----------------------------------------------------------------------------------------------------------
 // R rows by V vectors of outputs, starting at output `lane` of the panel.
-template <class Format, int R, int V>
+template <class Format, class X, int R, int V>
 static void tile_part(const MatmulTile& tile, int lane, float* y, int64_t y_stride) {
   Accumulators<R, V> acc;
   UMBEL_UNROLL
@@ -115,7 +146,7 @@ static void tile_part(const MatmulTile& tile, int lane, float* y, int64_t y_stri
     UMBEL_UNROLL
     for (int v = 0; v < V; ++v) acc.at[r][v] = tile.from ? load(tile.from + r * kPanel + lane + v * kLanes) : zero();
   }
-  const uint32_t* x = (const uint32_t*)tile.x;
+  X x(tile);
   const char* w = (const char*)tile.w;
   const char* ahead = (const char*)tile.ahead;
   UMBEL_UNROLL
@@ -128,7 +159,7 @@ static void tile_part(const MatmulTile& tile, int lane, float* y, int64_t y_stri
     if (Format::kWeightBytes > 64) prefetch(ahead + tile.ahead_step / 2);
     ahead += tile.ahead_step;
     Format::template step<R, V>(x, w, lane, acc);
-    x += R * Format::kX;
+    x.next();
     w += Format::kWeightBytes;
   }
   UMBEL_UNROLL
@@ -139,20 +170,28 @@ static void tile_part(const MatmulTile& tile, int lane, float* y, int64_t y_stri
 }
 
 // All 32 outputs of the panel for R rows; V is what the registers hold.
-template <class Format, int R>
-static void tile_rows(const MatmulTile& tile) {
+template <class Format, class X, int R>
+UMBEL_INLINE void tile_panel(const MatmulTile& tile) {
   constexpr int kWide = R * (int)(kPanel / kLanes) + 4 <= kRegisters ? (int)(kPanel / kLanes) : 2;
   if (tile.cols == kPanel) {
     for (int lane = 0; lane < kPanel; lane += kWide * kLanes) {
-      tile_part<Format, R, kWide>(tile, lane, tile.y, tile.y_stride);
+      tile_part<Format, X, R, kWide>(tile, lane, tile.y, tile.y_stride);
     }
     return;
   }
   float y[R * kPanel];  // a partial panel goes through a copy
-  for (int lane = 0; lane < kPanel; lane += kWide * kLanes) tile_part<Format, R, kWide>(tile, lane, y, kPanel);
+  for (int lane = 0; lane < kPanel; lane += kWide * kLanes) tile_part<Format, X, R, kWide>(tile, lane, y, kPanel);
   for (int r = 0; r < R; ++r) {
     for (int64_t c = 0; c < tile.cols; ++c) tile.y[r * tile.y_stride + c] = y[r * kPanel + c];
   }
+}
+
+template <class Format, int R>
+static void tile_rows(const MatmulTile& tile) {
+  if constexpr (Format::kRowsAsTheyAre) {
+    if (tile.x_stride != 0) return tile_panel<Format, RowsOfX<R>, R>(tile);
+  }
+  tile_panel<Format, PackedX<R, Format::kX>, R>(tile);
 }
 
 constexpr int kTileRows = kRegisters >= 32 ? 14 : 6;

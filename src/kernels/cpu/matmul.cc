@@ -19,6 +19,7 @@ constexpr int64_t kPanelsPerTask = 8;     // bounds the sums of a task
 constexpr int64_t kDepthBytes = 32768;    // of a panel's part in one visit
 constexpr int64_t kStreamAheadBytes = 8192;  // one tile only: how far ahead of its own stream a panel is fetched
 constexpr int64_t kStreamAlone = 262144;  // bytes of weights that one thread streams before another one has woken up
+constexpr int64_t kStrideOfFewSets = 2048;  // bytes: rows so far apart, or a multiple, share too few sets of the first-level cache
 constexpr int64_t kPackInline = 32768;    // numbers of x below which waking a thread costs more than packing
 
 using Tile = void (*)(const MatmulTile&);
@@ -81,8 +82,9 @@ struct Pass {
   const MatmulTable& table;
   Tile tile;
   RowTiles tiles;
-  int64_t x_bytes;  // of one packed number
-  char* packed_x;   // tile after tile, each [k][rows] (AMX: [k/32][rows][32])
+  int64_t x_bytes;  // of one number of x
+  int64_t x_stride = 0;  // not 0: x is read as it is
+  const char* x = nullptr;  // of the first row; packed: tile after tile, each [k][rows] (AMX: [k/32][rows][32])
   MatrixF y;
   int64_t panels_per_task;
   int64_t depth;          // k per visit
@@ -92,14 +94,29 @@ struct Pass {
   int64_t squares_floats;
 };
 
-void pack_tile(const Pass& pass, ConstMatrixF x, int64_t tile) {
+// True when tiles may read x as it is: f32, without zeros behind a row's end, and of rows that do not fight over the sets of the
+// cache. One tile alone is packed: that is little, and all panels read it.
+bool reads_rows(const Operand& operand, const RowTiles& tiles, ConstMatrixF x) {
+  const bool f32 = operand.arithmetic() == Arithmetic::kF32Fma && (operand.in_squares() || operand.weight.dtype() == DType::kF32);
+  return f32 && tiles.count > 1 && x.cols == operand.k() && x.stride * static_cast<int64_t>(sizeof(float)) % kStrideOfFewSets != 0;
+}
+
+void pack_tile(const Pass& pass, ConstMatrixF x, int64_t tile, char* packed) {
   const int64_t begin = pass.tiles.begin(tile);
   const int64_t rows = pass.tiles.begin(tile + 1) - begin;
-  char* target = pass.packed_x + begin * pass.operand.k() * pass.x_bytes;
+  char* target = packed + begin * pass.operand.k() * pass.x_bytes;
   auto pack = pass.table.pack_x_f32;
   if (pass.operand.arithmetic() == Arithmetic::kBf16Dot) pack = pass.table.pack_x_bf16;
   if (pass.operand.arithmetic() == Arithmetic::kAmxBf16) pack = pass.table.pack_x_amx;
   pack(x.row(begin), x.stride, rows, x.cols, pass.operand.k(), target);
+}
+
+void pack_rows(Context& context, const Pass& pass, ConstMatrixF x, char* packed) {
+  if (x.rows * x.cols < kPackInline) {
+    for (int64_t tile = 0; tile < pass.tiles.count; ++tile) pack_tile(pass, x, tile, packed);
+  } else {
+    context.pool.parallel_for(pass.tiles.count, [&](int64_t tile, int) { pack_tile(pass, x, tile, packed); });
+  }
 }
 
 // One visit: the tiles [tile_begin, tile_end) times `depth` k of one panel.
@@ -173,7 +190,9 @@ void visit_panel(const Pass& pass, const Visit& visit, const Source& source, flo
     const int64_t begin = pass.tiles.begin(tile);
     const int64_t rows = pass.tiles.begin(tile + 1) - begin;
     float* sum = sums + (begin - block_row) * kPanel;
-    pass.tile({.x = pass.packed_x + (begin * k_total + visit.k * rows) * pass.x_bytes,
+    const int64_t x_at = pass.x_stride != 0 ? begin * pass.x_stride + visit.k : begin * k_total + visit.k * rows;
+    pass.tile({.x = pass.x + x_at * pass.x_bytes,
+               .x_stride = pass.x_stride,
                .rows = rows,
                .w = source.w,
                .k = visit.depth,
@@ -230,13 +249,15 @@ void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF 
   if (stream && static_cast<int64_t>(operand.weight.bytes()) < kStreamAlone) pass.panels_per_task = operand.panels();
   pass.sums_floats = stream ? 0 : pass.panels_per_task * std::min(x.rows, rows_per_block + 2 * rows_max) * kPanel;
   pass.squares_floats = operand.in_squares() ? pass.depth * kPanel : 0;
-  pass.packed_x = static_cast<char*>(context.scratch.take_bytes(x.rows * operand.k() * pass.x_bytes));
   pass.sums = context.scratch.take<float>(pass.sums_floats * threads).data();
   pass.squares = context.scratch.take<float>(pass.squares_floats * threads).data();
-  if (x.rows * x.cols < kPackInline) {
-    for (int64_t tile = 0; tile < pass.tiles.count; ++tile) pack_tile(pass, x, tile);
+  if (reads_rows(operand, pass.tiles, x)) {
+    pass.x_stride = x.stride;
+    pass.x = reinterpret_cast<const char*>(x.data);
   } else {
-    context.pool.parallel_for(pass.tiles.count, [&](int64_t tile, int) { pack_tile(pass, x, tile); });
+    char* packed = static_cast<char*>(context.scratch.take_bytes(x.rows * operand.k() * pass.x_bytes));
+    pack_rows(context, pass, x, packed);
+    pass.x = packed;
   }
   const int64_t tasks = (operand.panels() + pass.panels_per_task - 1) / pass.panels_per_task;
   context.pool.parallel_for(tasks, [&](int64_t task, int worker) { compute_task(pass, task, worker); });
