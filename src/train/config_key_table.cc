@@ -32,7 +32,7 @@ const ConfigKey kFields[] = {
     {kRun, "dtype", "", "", "how the base's weights are held; empty = as in the checkpoint", [](V& v) -> FieldSlot { return &v.run.dtype; }},
     {kRun, "out", "", "", "folder of the run: logs, report, checkpoints; with one job also the adapter's folder", [](V& v) -> FieldSlot { return PathSlot{.path = &v.run.out}; }},
     {kRun, "threads", "", "", "compute threads; 0 = all usable CPUs", [](V& v) -> FieldSlot { return &v.run.threads; }, 0, kThreadsMax},
-    {kRun, "pass_rows", "", "", "tokens computed at once: more memory, a little faster", [](V& v) -> FieldSlot { return &v.run.pass_rows; }, 16, 1 << 20},
+    {kRun, "pass_rows", "", "", "tokens computed at once, by all threads together: more memory, a little faster", [](V& v) -> FieldSlot { return &v.run.pass_rows; }, 16, 1 << 20},
     {kRun, "recompute", "", "", "compute activations again in the backward pass: less memory, more time", [](V& v) -> FieldSlot { return &v.run.recompute; }},
 
     {kJob, "name", "", "", "of the adapter; the folder's name when absent", [](V& v) -> FieldSlot { return &v.job.job.name; }},

@@ -8,18 +8,34 @@ namespace {
 
 // Below so many rows a pass spends more on reading weights than on computing with them.
 constexpr int64_t kRowsMin = 128;
-// The longest lane may take so much more than its even share: what a thread alone is faster by, with room to spare.
-constexpr double kUnevenMax = 1.12;
+// The longest lane may take so much more than its even share: less than what a thread alone is faster by.
+constexpr double kUnevenMax = 1.15;
+// Groups of a lane: more than one, so that a busy core takes fewer of them.
+constexpr int64_t kGroupsOfALane = 2;
 
-std::vector<JobGroup> group(std::span<const int64_t> rows, int64_t group_rows) {
-  std::vector<JobGroup> groups;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (groups.empty() || groups.back().rows + rows[i] > group_rows) groups.push_back({i, i, 0});
-    groups.back().end = i + 1;
-    groups.back().rows += rows[i];
+// The jobs in `count` groups of about the same rows: the largest job that is left goes to the smallest group.
+std::vector<JobGroup> group(std::span<const int64_t> rows, size_t count) {
+  std::vector<size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a] > rows[b]; });
+  std::vector<JobGroup> groups(std::min(count, rows.size()));
+  for (const size_t job : order) {
+    JobGroup& smallest = *std::min_element(groups.begin(), groups.end(), [](const JobGroup& a, const JobGroup& b) { return a.rows < b.rows; });
+    smallest.jobs.push_back(job);
+    smallest.rows += rows[job];
   }
+  for (JobGroup& each : groups) std::sort(each.jobs.begin(), each.jobs.end());
   std::stable_sort(groups.begin(), groups.end(), [](const JobGroup& a, const JobGroup& b) { return a.rows > b.rows; });
   return groups;
+}
+
+// As few groups as let each be one pass, if any number does.
+std::vector<JobGroup> group_for_passes(std::span<const int64_t> rows, int lanes, int64_t rows_max) {
+  for (int64_t each = kGroupsOfALane;; ++each) {
+    const auto count = static_cast<size_t>(each * lanes);
+    std::vector<JobGroup> groups = group(rows, count);
+    if (groups.front().rows <= rows_max || count >= rows.size()) return groups;
+  }
 }
 
 // The next free lane takes the next group.
@@ -36,15 +52,14 @@ Lanes plan_lanes(std::span<const int64_t> rows, int64_t longest, int64_t rows_ma
   const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
   const int64_t limit = rows_max / threads;
   if (threads < 2 || rows.size() < 2 || limit < std::max(kRowsMin, longest) || total < threads * kRowsMin) return {};
-  Lanes lanes{.count = threads, .group_rows = std::clamp(total / (2 * threads), kRowsMin, limit)};
-  for (const JobGroup& each : group(rows, lanes.group_rows)) lanes.rows = std::max(lanes.rows, std::min(each.rows, limit));
-  lanes.rows = std::max(lanes.rows, longest);
-  return deal_jobs(rows, lanes).empty() ? Lanes{} : lanes;
+  const std::vector<JobGroup> groups = group_for_passes(rows, threads, limit);
+  if (!is_even(groups, threads)) return {};
+  return {threads, std::max(longest, std::min(groups.front().rows, limit))};
 }
 
 std::vector<JobGroup> deal_jobs(std::span<const int64_t> rows, const Lanes& lanes) {
-  if (lanes.count == 0) return {};
-  std::vector<JobGroup> groups = group(rows, lanes.group_rows);
+  if (lanes.count == 0 || rows.empty()) return {};
+  std::vector<JobGroup> groups = group_for_passes(rows, lanes.count, lanes.rows);
   if (!is_even(groups, lanes.count)) groups.clear();
   return groups;
 }

@@ -10,23 +10,23 @@
 
 namespace umbel {
 
-// Neighbouring jobs that a lane takes at once: places [begin, end) in the list of jobs, and their rows.
+// Jobs that a lane takes at once: their places in the list of jobs, ascending, and their rows.
 struct JobGroup {
-  size_t begin = 0;
-  size_t end = 0;
+  std::vector<size_t> jobs;
   int64_t rows = 0;
 };
 
 struct Lanes {
-  int count = 0;            // 0: all threads share every pass
-  int64_t rows = 0;         // of one lane's passes, at most
-  int64_t group_rows = 0;   // jobs are grouped up to so many rows; a larger job is a group of its own
+  int count = 0;     // 0: all threads share every pass
+  int64_t rows = 0;  // of one lane's passes, at most
+
+  bool operator==(const Lanes&) const = default;
 };
 
-// rows: of one step of each job. longest: rows of the longest example. rows_max: of all passes that are computed at one time.
+// rows: of one step of each job, at most. longest: rows of the longest example. rows_max: of all passes that are computed at one time.
 Lanes plan_lanes(std::span<const int64_t> rows, int64_t longest, int64_t rows_max, int threads);
 
-// Groups, the largest first; empty where dealing them out would leave lanes idle for long.
+// Groups, the largest first, of the jobs of one step; empty where dealing them out would leave lanes idle for long.
 std::vector<JobGroup> deal_jobs(std::span<const int64_t> rows, const Lanes& lanes);
 
 }  // namespace umbel

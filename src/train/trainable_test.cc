@@ -254,7 +254,7 @@ TEST(Trainable, SixteenMixedJobsHaveTheSameBitsAloneAndTogether) {
   };
   std::vector<std::string> alone;
   for (size_t j = 0; j < jobs.size(); ++j) alone.push_back(run(j, 1, 1, 1024).front());
-  for (const auto& [threads, pass_rows] : {std::pair{1, int64_t{1024}}, std::pair{2, int64_t{64}}}) {
+  for (const auto& [threads, pass_rows] : {std::pair{1, int64_t{1024}}, std::pair{2, int64_t{64}}, std::pair{2, int64_t{1024}}, std::pair{3, int64_t{1024}}}) {
     const std::vector<std::string> together = run(0, jobs.size(), threads, pass_rows);
     for (size_t j = 0; j < jobs.size(); ++j) {
       EXPECT_TRUE(together[j] == alone[j]) << jobs[j].name << " (" << train_kind_name(jobs[j].kind) << "), " << threads << " threads";

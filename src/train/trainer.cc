@@ -57,6 +57,13 @@ uint64_t dropout_key(const Job& job, uint64_t place) {
   return mix_key({job.spec.seed, 0x64726f70ull, static_cast<uint64_t>(job.state.step), place}) | 1;
 }
 
+// What a job does in a step.
+struct JobStep {
+  StepReport* report;
+  std::vector<PassItem> items;
+};
+using Step = std::vector<JobStep>;
+
 class SharedTrainer final : public Trainer {
  public:
   SharedTrainer(std::shared_ptr<const Model> model, const Training* training, const TrainOptions& options)
@@ -80,7 +87,7 @@ class SharedTrainer final : public Trainer {
   PassExtent extent(int64_t rows, int threads) const;
   PassExtent whole_extent(const Lanes& lanes) const;
   void reserve();
-  void run_group(PassRunner& runner, std::span<const PassItem> items, std::span<StepReport> reports, const PassSums& sums);
+  void run_jobs(PassRunner& runner, const Step& step, std::span<const size_t> jobs, const PassSums& sums);
   void update(Job& job, double loss, ThreadPool& pool, StepReport& report);
 
   std::shared_ptr<const Model> model_;
@@ -169,7 +176,7 @@ MemoryPlan SharedTrainer::plan() const {
 void SharedTrainer::reserve() {
   const Lanes lanes = this->lanes();
   const PassExtent whole = whole_extent(lanes);
-  if (memory_ && whole == reserved_ && lanes.rows == reserved_lanes_.rows && lanes.count == reserved_lanes_.count) return;
+  if (memory_ && whole == reserved_ && lanes == reserved_lanes_) return;
   reserved_ = whole;
   reserved_lanes_ = lanes;
   whole_.reset();
@@ -219,10 +226,13 @@ void SharedTrainer::update(Job& job, double loss, ThreadPool& pool, StepReport& 
   job.adapter->materialize(&pool);
 }
 
-// The passes of some jobs, and their updates.
-void SharedTrainer::run_group(PassRunner& runner, std::span<const PassItem> items, std::span<StepReport> reports, const PassSums& sums) {
+// The passes of some jobs of a step, and their updates.
+void SharedTrainer::run_jobs(PassRunner& runner, const Step& step, std::span<const size_t> jobs, const PassSums& sums) {
+  std::vector<PassItem> items;
+  for (const size_t j : jobs) items.insert(items.end(), step[j].items.begin(), step[j].items.end());
   runner.run(items, sums);
-  for (StepReport& report : reports) {
+  for (const size_t j : jobs) {
+    StepReport& report = *step[j].report;
     Job& job = *jobs_[report.index];
     update(job, sums.losses[report.index] * sums.weights[report.index], runner.pool(), report);
     ++job.state.step;
@@ -230,15 +240,15 @@ void SharedTrainer::run_group(PassRunner& runner, std::span<const PassItem> item
 }
 
 std::vector<StepReport> SharedTrainer::step() {
-  std::vector<PassItem> items;
   std::vector<double> weights(jobs_.size()), losses(jobs_.size());
   std::vector<StepReport> reports;
-  std::vector<int64_t> rows;           // of reports
-  std::vector<size_t> first_item{0};   // of reports, and the end
+  reports.reserve(jobs_.size());
+  Step step;
   for (size_t j = 0; j < jobs_.size(); ++j) {
     Job& job = *jobs_[j];
     if (!job.state.running()) continue;
     StepReport& report = reports.emplace_back(StepReport{.job = job.spec.name, .index = j, .step = job.state.step + 1, .steps = job.state.steps});
+    JobStep& mine = step.emplace_back(JobStep{.report = &report});
     report.epoch = static_cast<double>(report.step) / static_cast<double>(job.order.steps_per_epoch());
     job.adapter->zero_gradients();
     int64_t trained = 0;
@@ -246,28 +256,26 @@ std::vector<StepReport> SharedTrainer::step() {
     for (const size_t index : job.order.batch(job.state.step)) {
       for (const Example& example : job.data->unit(index)) {
         trained += std::count(example.trained.begin() + 1, example.trained.end(), 1);
-        items.push_back({&example, static_cast<int32_t>(j), dropout_key(job, place++)});
-        report.tokens += items.back().rows();
+        mine.items.push_back({&example, static_cast<int32_t>(j), dropout_key(job, place++)});
+        report.tokens += mine.items.back().rows();
       }
     }
     weights[j] = 1.0 / static_cast<double>(trained);
-    rows.push_back(report.tokens);
-    first_item.push_back(items.size());
   }
   if (reports.empty()) return reports;
   reserve();
   const PassSums sums{.adapters = adapters_, .weights = weights, .losses = losses, .backward = true};
+  std::vector<int64_t> rows;
+  for (const StepReport& report : reports) rows.push_back(report.tokens);
   const std::vector<JobGroup> groups = deal_jobs(rows, reserved_lanes_);
   if (groups.empty()) {
-    run_group(*whole_, items, reports, sums);
+    std::vector<size_t> all(step.size());
+    std::iota(all.begin(), all.end(), size_t{0});
+    run_jobs(*whole_, step, all, sums);
     return reports;
   }
-  const std::span<const PassItem> all(items);
-  pool_.parallel_for(static_cast<int64_t>(groups.size()), [&](int64_t task, int worker) {
-    const JobGroup& group = groups[task];
-    run_group(*lane_runners_[worker], all.subspan(first_item[group.begin], first_item[group.end] - first_item[group.begin]),
-              std::span<StepReport>(reports).subspan(group.begin, group.end - group.begin), sums);
-  });
+  pool_.parallel_for(static_cast<int64_t>(groups.size()),
+                     [&](int64_t task, int worker) { run_jobs(*lane_runners_[worker], step, groups[task].jobs, sums); });
   return reports;
 }
 
