@@ -12,6 +12,7 @@ constexpr int64_t kRowsMin = 128;
 constexpr double kUnevenMax = 1.15;
 // Groups of a lane: more than one, so that a busy core takes fewer of them.
 constexpr int64_t kGroupsOfALane = 2;
+constexpr int64_t kTries = 8;
 
 // The jobs in `count` groups of about the same rows: the largest job that is left goes to the smallest group.
 std::vector<JobGroup> group(std::span<const int64_t> rows, size_t count) {
@@ -29,13 +30,16 @@ std::vector<JobGroup> group(std::span<const int64_t> rows, size_t count) {
   return groups;
 }
 
-// As few groups as let each be one pass, if any number does.
+// As few groups as let each be one pass. A few tries: a group that stays larger takes two passes.
 std::vector<JobGroup> group_for_passes(std::span<const int64_t> rows, int lanes, int64_t rows_max) {
-  for (int64_t each = kGroupsOfALane;; ++each) {
-    const auto count = static_cast<size_t>(each * lanes);
-    std::vector<JobGroup> groups = group(rows, count);
-    if (groups.front().rows <= rows_max || count >= rows.size()) return groups;
+  const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
+  const int64_t least = std::max(kGroupsOfALane, total / (lanes * rows_max));
+  std::vector<JobGroup> groups;
+  for (int64_t each = least; each < least + kTries; ++each) {
+    groups = group(rows, static_cast<size_t>(each * lanes));
+    if (groups.front().rows <= rows_max || groups.front().jobs.size() == 1) break;
   }
+  return groups;
 }
 
 // The next free lane takes the next group.
