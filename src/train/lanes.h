@@ -1,6 +1,6 @@
 // Lanes: jobs of one step computed side by side, each by one thread from its first row to its update. A thread alone has no
 // other to wait for and finds what it wrote in its own cache, so where jobs can be dealt out evenly this beats all threads in one
-// pass (docs/benchmarks.md). What a job computes is the same either way, bit for bit: the choice is only one of speed.
+// pass (docs/benchmarks.md). What a job computes is the same either way, bit for bit: the choice is only one of speed. Pure functions, any thread; rows are tokens computed.
 #pragma once
 
 #include <cstddef>

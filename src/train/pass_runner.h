@@ -50,6 +50,9 @@ struct PassBytes {
   size_t activations = 0;  // kept for the backward pass, and the residual stream with its gradient
   size_t scratch = 0;
   size_t kv = 0;           // a runner's own, not lent
+
+  // What a runner must be lent: its parts begin at cache lines of 64 bytes.
+  size_t lent() const { return (activations + scratch) / 64 * 64 + 5 * 64; }
 };
 
 class PassRunner {
@@ -62,7 +65,7 @@ class PassRunner {
   };
   static PassBytes bytes(const Setup& setup, const PassExtent& extent);
 
-  // Everything outlives it. memory: at least bytes().activations + bytes().scratch, and one cache line for each, 64-byte aligned.
+  // Everything outlives it. memory: bytes(setup, extent).lent() of them, 64-byte aligned.
   PassRunner(const Setup& setup, ThreadPool& pool, const PassExtent& extent, std::span<std::byte> memory);
 
   ThreadPool& pool() const { return pool_; }

@@ -82,10 +82,10 @@ class SharedTrainer final : public Trainer {
  private:
   void widen(const Example& example);
   PassRunner::Setup setup() const { return {*model_, *training_, options_.choice, options_.keep}; }
-  // Of passes that all threads share, and of one lane's, as the jobs and data so far ask for.
+  // As the jobs and data so far ask for.
   Lanes lanes() const;
   PassExtent extent(int64_t rows, int threads) const;
-  PassExtent whole_extent(const Lanes& lanes) const;
+  PassExtent whole_extent(const Lanes& lanes) const;  // of passes that all threads share
   void reserve();
   void run_jobs(PassRunner& runner, const Step& step, std::span<const size_t> jobs, const PassSums& sums);
   void update(Job& job, double loss, ThreadPool& pool, StepReport& report);
@@ -182,11 +182,9 @@ void SharedTrainer::reserve() {
   whole_.reset();
   lane_runners_.clear();
   memory_.reset();
-  constexpr size_t kSlack = 4 * 64;  // of a runner: its parts begin at cache lines
-  const auto lent = [](const PassBytes& bytes) { return (bytes.activations + bytes.scratch + 63) / 64 * 64 + kSlack; };
-  const size_t whole_bytes = lent(PassRunner::bytes(setup(), whole));
+  const size_t whole_bytes = PassRunner::bytes(setup(), whole).lent();
   const PassExtent one = extent(lanes.rows, 1);
-  const size_t lane_bytes = lanes.count == 0 ? 0 : lent(PassRunner::bytes(setup(), one));
+  const size_t lane_bytes = lanes.count == 0 ? 0 : PassRunner::bytes(setup(), one).lent();
   memory_ = std::make_unique<Arena>(std::max(whole_bytes, static_cast<size_t>(lanes.count) * lane_bytes));
   whole_ = std::make_unique<PassRunner>(setup(), pool_, whole, memory_->take<std::byte>(whole_bytes));
   memory_->reset();

@@ -1,5 +1,5 @@
-// Trainer: many jobs over one frozen base: every step takes the next batch of every job, lays all rows into shared passes,
-// and updates each job's adapter by itself.
+// Trainer: many jobs over one frozen base: every step takes the next batch of every job, computes them side by side, a thread
+// each (train/lanes.h), or in passes that all threads share, and updates each job's adapter by itself.
 //
 // A job's trajectory does not depend on who trains beside it, nor on threads: its gradient sums its own rows in ascending
 // order, its loss is the mean over its own trained tokens of the whole optimizer step, its clip and moments are its own.
@@ -21,7 +21,7 @@ namespace umbel {
 struct TrainOptions {
   kernels::Choice choice;
   int threads = 1;
-  int64_t pass_rows_max = 1024;  // rows of one pass; a longer sequence gets a pass of its own
+  int64_t pass_rows_max = 1024;  // rows computed at one time, in one pass or in all lanes; a longer sequence gets a pass of its own
   Keep keep = Keep::kAll;        // kLayerInputs: activations are computed again in the backward pass
 };
 
