@@ -26,7 +26,7 @@ struct PerRow {
 // ---- frozen matmul ------------------------------------------------------------------------------------------------
 // y[M, out] = x[M, in] W^T.
 void matmul(Context& context, const FrozenMatrix& weight, ConstMatrixF x, MatrixF y);
-// dx[M, in] = dy[M, out] W, straight from the packed form (training). Overwrites dx.
+// dx[M, in] = dy[M, out] W, straight from the packed form (training), in the weight's own arithmetic. Overwrites dx.
 void matmul_vjp_x(Context& context, const FrozenMatrix& weight, ConstMatrixF dy, MatrixF dx);
 
 // The same with W o sum_t post_t pre_t^T in W's place: what sum_t post_t o W(pre_t o x) is, at the price of one product

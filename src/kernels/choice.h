@@ -11,10 +11,11 @@ namespace umbel::kernels {
 
 // Instruction sets in rising order; each has its own leaf file cpu/target_*.cc.
 enum class Isa { kGeneric, kAvx2, kAvx512, kAmx };
-// How a product with 16-bit weights is computed. f32 weights are always kF32Fma. One per process, the same for every M.
+// How a product with 16-bit weights is computed, and its gradient. f32 weights are always kF32Fma. One per process, the same for
+// every M.
 //   kF32Fma   weights widened to f32, f32 fused multiply-add, k ascending
-//   kBf16Dot  activations rounded to bf16 once, VDPBF16PS over pairs of k ascending (AVX512-BF16)
-//   kAmxBf16  activations rounded to bf16 once, TDPBF16PS tiles (AMX)
+//   kBf16Dot  activations (gradients) rounded to bf16 once, VDPBF16PS over pairs of k ascending (AVX512-BF16)
+//   kAmxBf16  activations (gradients) rounded to bf16 once, TDPBF16PS tiles (AMX)
 enum class Arithmetic { kF32Fma, kBf16Dot, kAmxBf16 };
 
 std::string_view isa_name(Isa isa);                // "generic", "avx2", "avx512", "amx"

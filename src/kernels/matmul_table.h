@@ -70,6 +70,9 @@ struct MatmulTable {
   void (*transpose_f32)(const void* w, int64_t k, float* target, const void* ahead);
   void (*transpose_f16)(const void* w, int64_t k, float* target, const void* ahead);
   void (*transpose_bf16)(const void* w, int64_t k, float* target, const void* ahead);
+  // The same for the gradient through tile_bf16_dot and tile_bf16_amx: not widened, in pairs of outputs, target[16][32][2] bf16.
+  // Null where the ISA has neither.
+  void (*turn_bf16_pairs)(const void* w, int64_t k, uint32_t* target, const void* ahead);
   // k rows of a panel (even for bf16, from an even row on), widened to target[k][32].
   void (*widen_f32)(const void* w, int64_t k, float* target);
   void (*widen_f16)(const void* w, int64_t k, float* target);

@@ -278,6 +278,28 @@ static void transpose_square(const void* weight, int64_t k_count, float* target,
   }
 }
 
+#if UMBEL_HAS_BF16_DOT
+// Of bf16 weights, in pairs of outputs: every row of words, (k, k + 1) of 32 outputs, gives two rows of 16 pairs, which are then turned.
+static void turn_bf16_pairs(const void* weight, int64_t k_count, uint32_t* target, const void* ahead) {
+  const uint32_t* w = (const uint32_t*)weight;
+  for (int64_t i = 0; i < kPanel / 2 * kPanel * 4; i += 64) prefetch((const char*)ahead + i);
+  for (int64_t k = 0; k < kPanel; k += kLanes) {
+    Vec rows[kLanes];
+    UMBEL_UNROLL
+    for (int i = 0; i < kLanes; i += 2) {
+      const bool there = k + i < k_count;
+      const uint32_t* words = w + (k + i) / 2 * kPanel;
+      const Words low = there ? load_words(words) : Words{}, high = there ? load_words(words + kLanes) : Words{};
+      rows[i] = (Vec)even_pairs(low, high);
+      rows[i + 1] = (Vec)odd_pairs(low, high);
+    }
+    transpose(rows);
+    UMBEL_UNROLL
+    for (int i = 0; i < kLanes; ++i) store((float*)target + i * kPanel + k, rows[i]);
+  }
+}
+#endif
+
 // ---- a panel of any float type as f32, and its product with scale terms ----------------------------------------------
 template <class Format>
 static void widen_panel(const void* weight, int64_t k, float* target) {
@@ -338,9 +360,11 @@ static void widen_nf4(const void* codes, int64_t k, const float* absmax, const f
 // The formats' names in the table of this ISA.
 #if UMBEL_HAS_BF16_DOT
 #define UMBEL_TILE_BF16_DOT matmul_tile<FormatBf16Dot>
+#define UMBEL_TURN_BF16_PAIRS turn_bf16_pairs
 #define UMBEL_PEAK_BF16_DOT peak_bf16_dot
 #else
 #define UMBEL_TILE_BF16_DOT nullptr
+#define UMBEL_TURN_BF16_PAIRS nullptr
 #define UMBEL_PEAK_BF16_DOT nullptr
 #endif
 #if defined(UMBEL_HAS_AMX)
@@ -362,6 +386,7 @@ static constexpr MatmulTable kMatmulTable = {
     .transpose_f32 = transpose_square<FormatF32>,
     .transpose_f16 = transpose_square<FormatF16>,
     .transpose_bf16 = transpose_square<FormatBf16>,
+    .turn_bf16_pairs = UMBEL_TURN_BF16_PAIRS,
     .widen_f32 = widen_panel<FormatF32>,
     .widen_f16 = widen_panel<FormatF16>,
     .widen_bf16 = widen_panel<FormatBf16>,

@@ -24,8 +24,9 @@ constexpr int64_t kPackInline = 32768;    // numbers of x below which waking a t
 
 using Tile = void (*)(const MatmulTile&);
 
-// What a pass multiplies with, seen as panels of 32 columns of y over k: the packed weight itself, or f32 squares made
-// from it for each visit: widened from a quantised form, transposed for the gradient, multiplied by scale terms, or all of it.
+// What a pass multiplies with, seen as panels of 32 columns of y over k: the packed weight itself, or squares made from it for
+// each visit: widened from a quantised form, transposed for the gradient, multiplied by scale terms, or all of it. Squares are f32,
+// but those that are transposed only, of a weight of 16-bit arithmetic: they stay in pairs of bf16.
 // (Widening 16-bit weights so for many rows was slower than in the tiles: the squares take twice the first-level cache.)
 struct Operand {
   const FrozenMatrix& weight;
@@ -36,11 +37,12 @@ struct Operand {
   int64_t columns() const { return transposed ? weight.in() : weight.out(); }
   int64_t panels() const { return (columns() + kPanel - 1) / kPanel; }
   // k of one step of the tile, and the bytes that a tile reads per step.
-  int64_t step() const { return !in_squares() && weight.dtype() == DType::kBF16 ? 2 : 1; }
+  int64_t step() const { return in_pairs() || (!in_squares() && weight.dtype() == DType::kBF16) ? 2 : 1; }
   int64_t step_bytes() const { return in_squares() ? kPanel * 4 : weight.bytes_per_k() * step(); }
-  Arithmetic arithmetic() const { return in_squares() ? Arithmetic::kF32Fma : weight.arithmetic(); }
+  Arithmetic arithmetic() const { return in_squares() && !in_pairs() ? Arithmetic::kF32Fma : weight.arithmetic(); }
   bool quantised() const { return weight.quantisation() != Quantisation::kNone; }
   bool in_squares() const { return transposed || quantised() || !terms.empty(); }
+  bool in_pairs() const { return transposed && terms.empty() && weight.arithmetic() != Arithmetic::kF32Fma; }
   bool rounds_x() const { return arithmetic() != Arithmetic::kF32Fma; }
 };
 
@@ -89,7 +91,7 @@ struct Pass {
   int64_t panels_per_task;
   int64_t depth;          // k per visit
   float* sums;            // per worker: [panels_per_task][rows of a block][32]
-  float* squares;         // per worker, where tiles read squares: [depth][32]
+  float* squares;         // per worker, where tiles read squares: [depth][32], or [depth / 2][32] pairs of bf16
   int64_t sums_floats;    // of one worker
   int64_t squares_floats;
 };
@@ -154,7 +156,11 @@ Source transposed_source(const Pass& pass, const Visit& visit, float* squares) {
   for (int64_t i = 0; i < panels; ++i) {
     const int64_t panel = visit.k / kPanel + i;
     const char* ahead = packed_at(weight, std::min(panel + 1, visit.k / kPanel + panels - 1), visit.panel * kPanel);
-    turn_square(pass.table, weight, panel, visit.panel * kPanel, squares + i * kPanel * kPanel, ahead);
+    if (pass.operand.in_pairs()) {
+      turn_pairs(pass.table, weight, panel, visit.panel * kPanel, reinterpret_cast<uint32_t*>(squares) + i * kPanel * kPanel / 2, ahead);
+    } else {
+      turn_square(pass.table, weight, panel, visit.panel * kPanel, squares + i * kPanel * kPanel, ahead);
+    }
   }
   return {reinterpret_cast<const char*>(squares), reinterpret_cast<const char*>(squares), 0};
 }
@@ -248,7 +254,7 @@ void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF 
   pass.depth = stream ? operand.k() : kDepthBytes / operand.step_bytes() * operand.step();
   if (stream && static_cast<int64_t>(operand.weight.bytes()) < kStreamAlone) pass.panels_per_task = operand.panels();
   pass.sums_floats = stream ? 0 : pass.panels_per_task * std::min(x.rows, rows_per_block + 2 * rows_max) * kPanel;
-  pass.squares_floats = operand.in_squares() ? pass.depth * kPanel : 0;
+  pass.squares_floats = operand.in_squares() ? pass.depth / operand.step() * kPanel : 0;
   pass.sums = context.scratch.take<float>(pass.sums_floats * threads).data();
   pass.squares = context.scratch.take<float>(pass.squares_floats * threads).data();
   if (reads_rows(operand, pass.tiles, x)) {

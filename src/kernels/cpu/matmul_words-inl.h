@@ -7,7 +7,7 @@
 //   Levels, load_levels, look_up_low/high(levels, p)   16 f32 levels; those that the halves of kLanes bytes name
 //   keep(v)                   v counts as used and as unknown from here on
 //   transpose(rows)           kLanes vectors as a square matrix, in place
-//   Words, load_words, broadcast_words, dot_bf16   where UMBEL_HAS_BF16_DOT
+//   Words, load_words, broadcast_words, dot_bf16, even_pairs, odd_pairs   where UMBEL_HAS_BF16_DOT
 #pragma once
 
 #if defined(__AVX512F__)
@@ -95,6 +95,22 @@ UMBEL_INLINE Words broadcast_words(const uint32_t* p) {
   return v;
 }
 UMBEL_INLINE Vec dot_bf16(Vec acc, Words a, Words b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
+// The lower (even) or upper (odd) halves of the 32 words of a and b, in order, as 16 words.
+struct HalvesOfWords {
+  alignas(64) uint16_t even[32];
+  alignas(64) uint16_t odd[32];
+  constexpr HalvesOfWords() : even(), odd() {
+    for (int i = 0; i < 32; ++i) {
+      even[i] = (uint16_t)(2 * i);
+      odd[i] = (uint16_t)(2 * i + 1);
+    }
+  }
+};
+static constexpr HalvesOfWords kHalvesOfWords;
+UMBEL_INLINE Words even_pairs(Words a, Words b) {
+  return _mm512_permutex2var_epi16(a, _mm512_load_si512(kHalvesOfWords.even), b);
+}
+UMBEL_INLINE Words odd_pairs(Words a, Words b) { return _mm512_permutex2var_epi16(a, _mm512_load_si512(kHalvesOfWords.odd), b); }
 #endif
 
 #elif defined(__AVX2__)

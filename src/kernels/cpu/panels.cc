@@ -56,4 +56,10 @@ void turn_square(const MatmulTable& table, const FrozenMatrix& weight, int64_t p
   CHECK(false, "a frozen matrix of an unknown type");
 }
 
+void turn_pairs(const MatmulTable& table, const FrozenMatrix& weight, int64_t panel, int64_t in_begin, uint32_t* target, const void* ahead) {
+  CHECK(table.turn_bf16_pairs != nullptr, "this ISA cannot compute with a weight packed for another one");
+  const int64_t in_count = std::min(kPanel, weight.in_padded() - in_begin);
+  table.turn_bf16_pairs(packed_at(weight, panel, in_begin), in_count, target, ahead);
+}
+
 }  // namespace umbel::kernels

@@ -18,4 +18,7 @@ void widen_panel(const MatmulTable& table, const FrozenMatrix& weight, int64_t p
 // where there is no input. `ahead`: packed numbers to prefetch meanwhile.
 void turn_square(const MatmulTable& table, const FrozenMatrix& weight, int64_t panel, int64_t in_begin, float* target, const void* ahead);
 
+// The same square as it is stored, of a weight of 16-bit arithmetic: target[16 pairs of outputs][32 inputs], pairs of bf16.
+void turn_pairs(const MatmulTable& table, const FrozenMatrix& weight, int64_t panel, int64_t in_begin, uint32_t* target, const void* ahead);
+
 }  // namespace umbel::kernels
