@@ -52,7 +52,8 @@ class Llama final : public Model, public Training {
                             MatrixF x) const;
   // The lowest layer that the mirror has to reach: below it nothing is trained. layers_.size() = none at all.
   size_t lowest_trained(TargetGradients gradients) const;
-  void layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const;
+  // From the gradient of the layer's output, in dx, to that of its input; that one only where it is wanted.
+  void layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx, bool input_wanted) const;
   LayerSaved saved_of(const TrainPass& pass, size_t layer, int64_t rows) const;
   int64_t saved_floats_per_row() const;
 
@@ -236,6 +237,7 @@ void Llama::backward(kernels::Context& context, const TrainPass& pass, MatrixF d
   rope_.angles(context, pass.rows.positions, pass.rows.rope_lengths, angles);
   const Step step{context, targets_, pass.rows, angles, pass.trace};
   const Backward backward{step, pass.gradients};
+  const bool embedding_trained = !pass.gradients[embedding_].empty();
   const size_t lowest = lowest_trained(pass.gradients);
   for (size_t i = layers_.size(); i-- > lowest;) {
     const LayerSaved saved = saved_of(pass, i, dx.rows);
@@ -245,9 +247,10 @@ void Llama::backward(kernels::Context& context, const TrainPass& pass, MatrixF d
       std::copy_n(saved.input.data, x.rows * x.cols, x.data);
       layer_forward_saving(step, layers_[i], pass.kv.layer(0), saved, x);
     }
-    layer_backward(backward, layers_[i], saved, dx);
+    const bool input_wanted = i > lowest || embedding_trained || !pass.gradients[layers_[i].input_norm].empty();
+    layer_backward(backward, layers_[i], saved, dx, input_wanted);
   }
-  if (!pass.gradients[embedding_].empty()) embedding_backward(backward, embedding_, dx);
+  if (embedding_trained) embedding_backward(backward, embedding_, dx);
 }
 
 size_t Llama::lowest_trained(TargetGradients gradients) const {
@@ -262,7 +265,7 @@ size_t Llama::lowest_trained(TargetGradients gradients) const {
   return static_cast<size_t>(std::find_if(layers_.begin(), layers_.end(), trained) - layers_.begin());
 }
 
-void Llama::layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx) const {
+void Llama::layer_backward(const Backward& backward, const Layer& layer, const LayerSaved& saved, MatrixF dx, bool input_wanted) const {
   const Step& step = backward.step;
   const Arena::Mark mark(step.context.scratch);
   const MatrixF normed = take_matrix(step.context, dx.rows, dx.cols);
@@ -273,8 +276,8 @@ void Llama::layer_backward(const Backward& backward, const Layer& layer, const L
   norm_backward(backward, layer.post_norm, epsilon_, saved.middle, {dnormed, dx});
 
   norm(step, layer.input_norm, epsilon_, saved.input, normed);
-  attention_backward(backward, layer.attention, normed, saved.attention, {dx, dnormed});
-  norm_backward(backward, layer.input_norm, epsilon_, saved.input, {dnormed, dx});
+  attention_backward(backward, layer.attention, normed, saved.attention, {dx, input_wanted ? dnormed : MatrixF(nullptr, 0, 0)});
+  if (input_wanted) norm_backward(backward, layer.input_norm, epsilon_, saved.input, {dnormed, dx});
 }
 
 size_t Llama::scratch_bytes(const BackwardShape& shape) const {

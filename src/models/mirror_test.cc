@@ -109,6 +109,16 @@ TEST_P(MirrorTest, LayersBelowTheLowestTrainedOneAreNotWalked) {
   EXPECT_EQ(std::count(some.mirror.begin(), some.mirror.end(), TracedOp{Op::kLinear, at}), 1);
 }
 
+TEST_P(MirrorTest, TheLowestTrainedLayersInputHasNoGradient) {
+  const auto norms = [this](const OpTrace& trace) {
+    const TracedOp norm{Op::kNorm, model_->targets().find("model.layers.1.input_layernorm")};
+    return std::count(trace.mirror.begin(), trace.mirror.end(), norm);
+  };
+  EXPECT_EQ(norms(trace(Keep::kAll, "model.layers.1.self_attn.q_proj")), 0);
+  EXPECT_EQ(norms(trace(Keep::kAll, "model.layers.1.input_layernorm")), 1);
+  EXPECT_EQ(norms(trace(Keep::kAll, "model.layers.0.mlp.up_proj")), 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, MirrorTest, ::testing::ValuesIn(kFamilies), [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

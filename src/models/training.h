@@ -38,7 +38,7 @@ class Training {
   // layer, before the final norm.
   virtual void forward_saving(kernels::Context& context, const TrainPass& pass, MatrixF x) const = 0;
   // dx[M, hidden]: the gradient of forward_saving's x on entry; overwritten on the way. Adapters' gradients +=.
-  // Layers below the lowest one with something to train are not walked.
+  // Layers below the lowest one with something to train are not walked, and that one only as far as its attention's projections.
   virtual void backward(kernels::Context& context, const TrainPass& pass, MatrixF dx) const = 0;
   // Arena bytes that either takes at most.
   virtual size_t scratch_bytes(const BackwardShape& shape) const = 0;

@@ -113,11 +113,12 @@ void attention_backward(const Backward& backward, const Attention& attention, Co
   rope_backward(step, attention, attention.q, d.q);
   if (attention.k_norm >= 0) head_norm_backward(backward, attention.k_norm, attention.norm_epsilon, saved.k_raw, d.k);
   if (attention.q_norm >= 0) head_norm_backward(backward, attention.q_norm, attention.norm_epsilon, saved.q_raw, d.q);
+  const bool wanted = flow.dx.data != nullptr;
   linear_backward(backward, attention.v, x, {d.v, flow.dx});
-  linear_backward(backward, attention.k, x, {d.k, part});
-  kernels::add(step.context, part, flow.dx);
-  linear_backward(backward, attention.q, x, {d.q, part});
-  kernels::add(step.context, part, flow.dx);
+  linear_backward(backward, attention.k, x, {d.k, wanted ? part : flow.dx});
+  if (wanted) kernels::add(step.context, part, flow.dx);
+  linear_backward(backward, attention.q, x, {d.q, wanted ? part : flow.dx});
+  if (wanted) kernels::add(step.context, part, flow.dx);
 }
 
 size_t attention_backward_scratch_bytes(const TargetTable& targets, const Attention& attention, const BackwardShape& shape) {

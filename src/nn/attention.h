@@ -39,7 +39,7 @@ struct AttentionSaved {
 // The same forward, bit for bit, into matrices of the caller.
 void attention_forward_saving(const Step& step, const Attention& attention, const kernels::KvLayer& cache,
                               const AttentionSaved& saved, const Flow& flow);
-// The mirror: dy of y to dx of x (=), gradients of the adapters' terms (+=). x as the forward saw it. dx must
+// The mirror: dy of y to dx of x (=; skipped when its data is null), gradients of the adapters' terms (+=). x as the forward saw it. dx must
 // not be dy.
 void attention_backward(const Backward& backward, const Attention& attention, ConstMatrixF x, const AttentionSaved& saved,
                         const GradientFlow& flow);
