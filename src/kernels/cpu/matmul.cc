@@ -130,27 +130,41 @@ struct Visit {
   int64_t depth;
 };
 
-// Where the tiles of a visit find their weights, and what to read ahead for the next visit.
+// Memory to be read ahead by the tiles of a visit, for the next one: `pieces` times `bytes`, `stride` apart.
+struct Ahead {
+  const char* at;
+  int64_t bytes;
+  int64_t pieces = 1;
+  int64_t stride = 0;
+
+  // The share of the tile with this index of `count`: all tiles of a piece take equal parts. Beyond the pieces: nothing.
+  Ahead share(int64_t tile, int64_t count) const {
+    const int64_t tiles = std::max<int64_t>(1, count / pieces);
+    if (tile / tiles >= pieces) return {at, 0};
+    return {at + tile / tiles * stride + bytes * (tile % tiles) / tiles, bytes / tiles};
+  }
+};
+
+// Where the tiles of a visit find their weights.
 struct Source {
   const char* w;
-  const char* ahead;
-  int64_t ahead_bytes;
+  Ahead ahead;
 };
 
 Source packed_source(const Operand& operand, const Visit& visit, const Visit& next) {
   const char* w = packed_at(operand.weight, visit.panel, visit.k);
   const int64_t bytes = visit.depth * operand.weight.bytes_per_k();
-  if (visit.tile_end - visit.tile_begin == 1) return {w, w + kStreamAheadBytes, bytes};
-  return {w, packed_at(operand.weight, next.panel, next.k), bytes};
+  if (visit.tile_end - visit.tile_begin == 1) return {w, {w + kStreamAheadBytes, bytes}};
+  return {w, {packed_at(operand.weight, next.panel, next.k), bytes}};
 }
 
 Source widened_source(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
   const FrozenMatrix& weight = pass.operand.weight;
   widen_panel(pass.table, weight, visit.panel, visit.k, visit.depth, squares);
-  return {reinterpret_cast<const char*>(squares), packed_at(weight, next.panel, next.k), visit.depth * weight.bytes_per_k()};
+  return {reinterpret_cast<const char*>(squares), {packed_at(weight, next.panel, next.k), visit.depth * weight.bytes_per_k()}};
 }
 
-Source transposed_source(const Pass& pass, const Visit& visit, float* squares) {
+Source transposed_source(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
   const FrozenMatrix& weight = pass.operand.weight;
   const int64_t panels = visit.depth / kPanel;
   for (int64_t i = 0; i < panels; ++i) {
@@ -162,7 +176,11 @@ Source transposed_source(const Pass& pass, const Visit& visit, float* squares) {
       turn_square(pass.table, weight, panel, visit.panel * kPanel, squares + i * kPanel * kPanel, ahead);
     }
   }
-  return {reinterpret_cast<const char*>(squares), reinterpret_cast<const char*>(squares), 0};
+  const Ahead ahead{.at = packed_at(weight, next.k / kPanel, next.panel * kPanel),
+                    .bytes = kPanel * weight.bytes_per_k(),
+                    .pieces = next.depth / kPanel,
+                    .stride = weight.panel_bytes()};
+  return {reinterpret_cast<const char*>(squares), ahead};
 }
 
 // The squares of a visit times its part of sum_t post_t pre_t^T.
@@ -181,7 +199,7 @@ void modulate(const Pass& pass, const Visit& visit, float* squares) {
 
 Source source_of(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
   if (!pass.operand.in_squares()) return packed_source(pass.operand, visit, next);
-  const Source source = pass.operand.transposed ? transposed_source(pass, visit, squares) : widened_source(pass, visit, next, squares);
+  const Source source = pass.operand.transposed ? transposed_source(pass, visit, next, squares) : widened_source(pass, visit, next, squares);
   if (!pass.operand.terms.empty()) modulate(pass, visit, squares);
   return source;
 }
@@ -196,6 +214,7 @@ void visit_panel(const Pass& pass, const Visit& visit, const Source& source, flo
     const int64_t begin = pass.tiles.begin(tile);
     const int64_t rows = pass.tiles.begin(tile + 1) - begin;
     float* sum = sums + (begin - block_row) * kPanel;
+    const Ahead ahead = source.ahead.share(tile - visit.tile_begin, count);
     const int64_t x_at = pass.x_stride != 0 ? begin * pass.x_stride + visit.k : begin * k_total + visit.k * rows;
     pass.tile({.x = pass.x + x_at * pass.x_bytes,
                .x_stride = pass.x_stride,
@@ -206,8 +225,8 @@ void visit_panel(const Pass& pass, const Visit& visit, const Source& source, flo
                .y = last ? pass.y.row(begin) + visit.panel * kPanel : sum,
                .y_stride = last ? pass.y.stride : kPanel,
                .cols = last ? std::min(kPanel, operand.columns() - visit.panel * kPanel) : kPanel,
-               .ahead = source.ahead + source.ahead_bytes * (tile - visit.tile_begin) / count,
-               .ahead_step = source.ahead_bytes / count * operand.step() / visit.depth});
+               .ahead = ahead.at,
+               .ahead_step = ahead.bytes * operand.step() / visit.depth});
   }
 }
 
