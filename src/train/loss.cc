@@ -9,7 +9,7 @@
 namespace umbel {
 namespace {
 
-constexpr int64_t kChunkFloats = int64_t{1} << 20;  // of logits held at once
+constexpr int64_t kChunkFloats = int64_t{1} << 22;  // of logits held at once: fewer rows, and reading the head would be most of the work
 constexpr int64_t kChunkRowsMax = 256;
 
 int64_t chunk_rows(const Model& model) { return std::clamp<int64_t>(kChunkFloats / model.config().vocab_size, 16, kChunkRowsMax); }
