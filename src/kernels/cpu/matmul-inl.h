@@ -258,47 +258,11 @@ static void pack_x_bf16(const float* x, int64_t x_stride, int64_t rows, int64_t 
   });
 }
 
-// ---- gradient towards x: a square of the weight, transposed and widened ---------------------------------------------
-template <class Format>
-static void transpose_square(const void* weight, int64_t k_count, float* target, const void* ahead) {
-  const char* w = (const char*)weight;
-  for (int64_t i = 0; i < kPanel / Format::kStep * Format::kWeightBytes; i += 64) prefetch((const char*)ahead + i);
-  for (int64_t k = 0; k < kPanel; k += kLanes) {
-    for (int lane = 0; lane < kPanel; lane += kLanes) {
-      Vec rows[kLanes];
-      UMBEL_UNROLL
-      for (int i = 0; i < kLanes; ++i) {
-        const char* step = w + (k + i) / Format::kStep * Format::kWeightBytes;
-        rows[i] = k + i < k_count ? Format::weight(step, lane, (int)((k + i) % Format::kStep)) : zero();
-      }
-      transpose(rows);
-      UMBEL_UNROLL
-      for (int i = 0; i < kLanes; ++i) store(target + (lane + i) * kPanel + k, rows[i]);
-    }
-  }
-}
+}  // namespace umbel::kernels::UMBEL_TARGET
 
-#if UMBEL_HAS_BF16_DOT
-// Of bf16 weights, in pairs of outputs: every row of words, (k, k + 1) of 32 outputs, gives two rows of 16 pairs, which are then turned.
-static void turn_bf16_pairs(const void* weight, int64_t k_count, uint32_t* target, const void* ahead) {
-  const uint32_t* w = (const uint32_t*)weight;
-  for (int64_t i = 0; i < kPanel / 2 * kPanel * 4; i += 64) prefetch((const char*)ahead + i);
-  for (int64_t k = 0; k < kPanel; k += kLanes) {
-    Vec rows[kLanes];
-    UMBEL_UNROLL
-    for (int i = 0; i < kLanes; i += 2) {
-      const bool there = k + i < k_count;
-      const uint32_t* words = w + (k + i) / 2 * kPanel;
-      const Words low = there ? load_words(words) : Words{}, high = there ? load_words(words + kLanes) : Words{};
-      rows[i] = (Vec)even_pairs(low, high);
-      rows[i + 1] = (Vec)odd_pairs(low, high);
-    }
-    transpose(rows);
-    UMBEL_UNROLL
-    for (int i = 0; i < kLanes; ++i) store((float*)target + i * kPanel + k, rows[i]);
-  }
-}
-#endif
+#include "kernels/cpu/matmul_turn-inl.h"  // needs the formats
+
+namespace umbel::kernels::UMBEL_TARGET {
 
 // ---- a panel of any float type as f32, and its product with scale terms ----------------------------------------------
 template <class Format>
