@@ -4,7 +4,7 @@ set(house_headers <algorithm> <array> <atomic> <cmath> <cstdint> <cstdio> <cstri
   <optional> <set> <span> <string> <string_view> <thread> <utility> <vector> <nlohmann/json.hpp> <spdlog/spdlog.h>)
 
 # The rooms that read what strangers write report their coverage to the fuzzer.
-set(house_fuzzed_rooms io adapters models store serve train)
+set(house_fuzzed_rooms io text data adapters models store serve train)
 # The rooms whose tests compute references and dual numbers by the million; other tests are built without optimisation: it
 # costs more than they take to run (what they test has its own).
 set(house_numeric_rooms kernels adapters nn)
@@ -36,9 +36,16 @@ function(house_precompile target)
   target_precompile_headers(${target} REUSE_FROM ${owner})
 endfunction()
 
+# The rooms whose standard containers check their indices in the program that users run: those that read what strangers send or write,
+# and that do not compute.
+set(house_checked_rooms base io text store engine eval serve load apps)
+
 # house_options(room OUT): the options that the room's sources have beside everyone's.
 function(house_options room out)
-  set(options "")
+  set(options ${house_hardening})
+  if(house_hardening AND room IN_LIST house_checked_rooms)
+    list(APPEND options -D_GLIBCXX_ASSERTIONS)
+  endif()
   if(UMBEL_SANITIZE AND room IN_LIST house_talking_rooms)
     list(APPEND options -O0)
   endif()
@@ -107,6 +114,12 @@ function(house_program folder program)
   house_options(${folder} options)
   house_precompile(${program} LIBRARIES CLI11::CLI11 HEADERS <CLI/CLI.hpp> OPTIONS ${options})
   target_compile_definitions(${program} PRIVATE UMBEL_VERSION="${PROJECT_VERSION}")
+  # The commit changes more often than anything else: one header that one source reads.
+  set(commit_header ${CMAKE_BINARY_DIR}/generated/umbel_commit.h)
+  add_custom_target(${program}_commit BYPRODUCTS ${commit_header}
+    COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUT=${commit_header} -P ${CMAKE_SOURCE_DIR}/cmake/commit.cmake)
+  add_dependencies(${program} ${program}_commit)
+  target_include_directories(${program} PRIVATE ${CMAKE_BINARY_DIR}/generated)
   set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 endfunction()
 enable_testing()

@@ -1,4 +1,5 @@
-// Any JSON as adapter_config.json, and when that is one, an adapter built from it and from the tensors of a good LoRA file:
+// Any JSON as adapter_config.json, and when that is one, an adapter built from it and from the tensors of a good file of its kind
+// (LoRA's for the kinds that have none here):
 // an adapter, or a refusal with a reason.
 #include <memory>
 
@@ -11,10 +12,10 @@ namespace {
 
 using namespace umbel;
 
-// A small base and the tensors of a rank-2 LoRA on all its q_proj and v_proj; made once.
+// A small base and the tensors of rank-2 adapters on all its q_proj and v_proj; made once.
 struct World {
   testing::SmallBase base{{.hidden = 8, .kv = 4, .ffn = 12, .vocab = 10}};
-  std::map<std::string, Tensor> tensors;
+  std::map<std::string, Tensor> tensors, loha, miss;
 
   World() {
     Random random(3);
@@ -24,7 +25,14 @@ struct World {
       const std::string path = std::string("base_model.model.model.") + module;
       tensors[path + ".lora_A.weight"] = testing::random_tensor(random, {2, target.in});
       tensors[path + ".lora_B.weight"] = testing::random_tensor(random, {target.out, 2});
+      for (const char* name : {".hada_w1_a", ".hada_w2_a"}) loha[path + name] = testing::random_tensor(random, {target.out, 2});
+      for (const char* name : {".hada_w1_b", ".hada_w2_b"}) loha[path + name] = testing::random_tensor(random, {2, target.in});
+      miss[path + ".miss_block"] = testing::random_tensor(random, {2, target.out});
     }
+  }
+
+  const std::map<std::string, Tensor>& of(const std::string& peft_type) const {
+    return peft_type == "LOHA" ? loha : peft_type == "MISS" ? miss : tensors;
   }
 };
 
@@ -41,21 +49,16 @@ void check_paths(const AdapterSpec& spec, const TargetTable& targets) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const World world;
-  const Result<Json> json = parse_json(fuzz::text_of(data, size), "adapter_config.json");
+  const Result<OrderedJson> json = parse_ordered_json(fuzz::text_of(data, size), "adapter_config.json");
   if (!json.ok() || !json->is_object()) return 0;
-  const Result<ConfigValue> value = to_config_value(*json);
-  if (!value.ok()) {
-    fuzz::check_refusal(value.status());
-    return 0;
-  }
-  Result<AdapterSpec> spec = parse_spec(*value->as<ConfigObject>());
+  Result<AdapterSpec> spec = parse_spec(*json);
   if (!spec.ok()) {
     fuzz::check_refusal(spec.status());
     return 0;
   }
   check_paths(*spec, world.base.targets());
   AdapterSource source{*std::move(spec), {}};
-  for (const auto& [name, tensor] : world.tensors) source.tensors.emplace(name, tensor.view());
+  for (const auto& [name, tensor] : world.of(source.spec.peft_type)) source.tensors.emplace(name, tensor.view());
   const auto adapter = build_adapter(source, world.base.targets(), {.rank_max = 64});
   if (!adapter.ok()) fuzz::check_refusal(adapter.status());
   return 0;

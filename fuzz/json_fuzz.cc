@@ -1,5 +1,5 @@
-// parse_json against the library's own parser: the same value, or a refusal where that one refuses too (or for depth or
-// doubled names). What is accepted can be written out again.
+// parse_json and parse_ordered_json against the library's own parser: the same value, or a refusal where that one refuses
+// too (or for depth or doubled names). What is accepted can be written out again.
 #include "fuzz.h"
 #include "io/json.h"
 
@@ -17,6 +17,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const bool stricter = why.find("nested deeper") != std::string::npos || why.find("zero byte") != std::string::npos;
     CHECK(stricter || theirs.is_discarded(), "only depth and zero bytes make the two parsers differ");
   }
+  const Result<OrderedJson> ordered = parse_ordered_json(text, "input");
+  CHECK(ordered.ok() == ours.ok(), "the order of names changes nothing of what is accepted");
+  if (ordered.ok()) CHECK(*ordered == OrderedJson::parse(text, nullptr, false), "both parsers keep the same order");
+  if (ordered.ok()) CHECK(Json(*ordered) == *ours, "what is ordered converts to what is not");
   const Result<Json> unique = parse_json(text, "input", JsonKeys::kUnique);
   CHECK(!unique.ok() || ours.ok(), "unique names only refuse more");
   CHECK(is_utf8(text) || !ours.ok(), "JSON is UTF-8");

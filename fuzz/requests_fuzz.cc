@@ -22,9 +22,12 @@ void check_ask(const Fields& fields, const Ask& ask, const ServeOptions& options
     check_failure(failure_of(fields.status(), fields.param()));
     return;
   }
-  CHECK(ask.n >= 1 && ask.best_of >= ask.n && ask.best_of <= options.choices_max, "choices within their limit");
-  CHECK(ask.stops.size() <= static_cast<size_t>(options.stops_max), "stop strings within their limit");
-  CHECK(ask.prompts.size() <= static_cast<size_t>(options.choices_max), "prompts within their limit");
+  CHECK(ask.n >= 1 && ask.best_of >= ask.n && ask.best_of <= options.request.choices_max, "choices within their limit");
+  CHECK(ask.stops.size() <= options.request.stops_max, "stop strings within their limit");
+  CHECK(ask.prompts.size() <= static_cast<size_t>(options.request.choices_max), "prompts within their limit");
+  size_t bytes = 0;
+  for (const std::string& stop : ask.stops) bytes += stop.size();
+  CHECK(bytes <= options.request.stops_bytes_max, "the bytes of stop strings within their limit");
   for (const std::string& name : fields.unknown()) CHECK(is_utf8(name), "names for the log are text");
 }
 
@@ -32,7 +35,7 @@ void check_ask(const Fields& fields, const Ask& ask, const ServeOptions& options
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text = fuzz::text_of(data, size);
-  const Result<Json> body = parse_json(text, "request body");
+  const Result<Json> body = parse_json(text, "request body", JsonKeys::kLastCounts, kRequestJsonLimits);
   if (!body.ok()) {
     check_failure(failure_of(body.status()));
     return 0;
@@ -43,14 +46,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Fields completion(*body);
     const Ask completed = parse_completion(completion, parts, options);
     check_ask(completion, completed, options);
-    const Result<OrderedJson> ordered = parse_ordered_json(text, "request body");
+    const Result<OrderedJson> ordered = parse_ordered_json(text, "request body", kRequestJsonLimits);
     CHECK(ordered.ok(), "a body that is JSON is ordered JSON");
     Fields chat(*body);
     const Ask chatted = parse_chat(chat, *ordered, parts, options);
     check_ask(chat, chatted, options);
   }
-  Failure failure;
-  std::vector<std::string> unknown;
-  if (!parse_lorax(*body, LoraxStream::kField, options, failure, unknown)) check_failure(failure);
+  const Outcome<LoraxAsk> lorax = parse_lorax(*body, LoraxStream::kField, options);
+  if (!lorax.ok()) check_failure(failure_of(lorax.refusal()));
   return 0;
 }

@@ -43,7 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace umbel;
   const MemoryFile file(data, size);
   const Result<Safetensors> mapped = Safetensors::open(file.path());
-  const Result<Safetensors> copied = Safetensors::open_copy(file.path());
+  const Result<Safetensors> copied = Safetensors::open_copy(OpenFile::open(file.path()).value());
   CHECK(mapped.ok() == copied.ok(), "a copy is read like a mapping");
   if (!mapped.ok()) {
     fuzz::check_refusal(mapped.status());

@@ -3,23 +3,23 @@
 #include <set>
 
 #include "fuzz.h"
-#include "train/config.h"
+#include "train/config/config.h"
 
 namespace {
 
 using namespace umbel;
 
-void check_spec(const RunSpec& spec) {
+void check_spec(const train::RunSpec& spec) {
   CHECK(!spec.jobs.empty() && !spec.out.empty(), "a run has jobs and a folder");
   std::set<std::string> names;
   std::set<Path> folders;
-  for (const JobPlan& plan : spec.jobs) {
+  for (const train::JobPlan& plan : spec.jobs) {
     CHECK(names.insert(plan.job.name).second, "names are distinct");
     CHECK(folders.insert(plan.out.lexically_normal()).second, "folders are distinct");
     CHECK(plan.job.name.find('/') == std::string::npos && plan.job.name != "..", "a name is one folder");
     CHECK(check_job(plan.job).ok() && !plan.data.empty(), "a job is checked and has data");
   }
-  for (const SweepSpec& sweep : spec.sweeps) {
+  for (const train::SweepSpec& sweep : spec.sweeps) {
     double last = 0;
     for (const double share : sweep.halve_at) {
       CHECK(share > last && share < 1, "rising shares");
@@ -28,8 +28,8 @@ void check_spec(const RunSpec& spec) {
   }
 }
 
-void try_config(YamlPtr root, std::vector<ConfigOverride> overrides) {
-  const auto spec = read_run_spec({.root = std::move(root), .folder = "/conf", .overrides = std::move(overrides)});
+void try_config(YamlPtr root, std::vector<train::ConfigOverride> overrides) {
+  const auto spec = train::read_run_spec({.root = std::move(root), .folder = "/conf", .overrides = std::move(overrides)});
   if (!spec.ok()) return fuzz::check_refusal(spec.status());
   check_spec(*spec);
 }
@@ -41,12 +41,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto root = parse_yaml(text, "run.yaml");
   if (root.ok()) {
     try_config(*root, {});
-    try_config(*root, {*parse_override("jobs.0.rank=[4, 8]"), *parse_override("defaults.sweep.random=3"), *parse_override("lr=1e-3"),
-                       *parse_override("out=elsewhere")});
+    try_config(*root, {*train::parse_override("jobs.0.rank=[4, 8]"), *train::parse_override("defaults.sweep.random=3"), *train::parse_override("lr=1e-3"),
+                       *train::parse_override("out=elsewhere")});
   } else {
     fuzz::check_refusal(root.status());
   }
-  const auto change = parse_override(text);
+  const auto change = train::parse_override(text);
   if (change.ok()) {
     const auto base = parse_yaml("{out: o, defaults: {data: d}, jobs: [{name: a}, {name: b, seed: [1, 2]}]}", "run.yaml");
     try_config(*base, {*change});

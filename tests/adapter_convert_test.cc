@@ -84,7 +84,8 @@ INSTANTIATE_TEST_SUITE_P(
     Cases, ConvertGoldenTest,
     ::testing::ValuesIn(std::vector<Converted>{
         {"lora", "rslora"}, {"lora_patterns", "rslora"}, {"lora_embed", "rslora"}, {"rslora", "lora"}, {"rslora_patterns", "lora"},
-        {"vera", "lora"}, {"vera_shapes", "lora"}, {"ia3", "flora"}, {"ia3_outputs", "flora"}, {"ia3_regex", "flora"},
+        {"vera", "lora"}, {"vera_shapes", "lora"}, {"loha", "lora"}, {"loha_patterns", "lora"}, {"loha_head", "lora"}, {"miss", "lora"},
+        {"miss_uneven", "lora"}, {"miss_mini", "lora"}, {"ia3", "flora"}, {"ia3_outputs", "flora"}, {"ia3_regex", "flora"},
         {"ia3_saved", "flora"}, {"flora_mean", "flora-residual"}, {"flora_alpha", "flora-residual"}, {"flora_patterns", "flora-residual"},
         {"flora_offset", "flora-residual"}, {"flora_scale_bias", "flora-residual"}, {"flora_without_a", "flora-residual"},
         {"flora_embed", "flora-residual"}, {"flora_residual", "flora"}, {"flora_residual_scale_bias", "flora"}, {"flora_rank1", "hira"},
@@ -112,6 +113,9 @@ TEST(ConvertTest, WhatIsNotExactIsRefusedWithItsReason) {
   EXPECT_THAT(failure("flora_mean", "lora"), HasSubstr("no common form"));
   EXPECT_THAT(failure("lora", "vera"), HasSubstr("random"));
   EXPECT_THAT(failure("vera", "lora"), HasSubstr("--base"));
+  EXPECT_THAT(failure("loha", "lora"), HasSubstr("--base"));
+  EXPECT_THAT(failure("lora", "loha"), HasSubstr("by chance"));
+  EXPECT_THAT(failure("lora", "miss"), HasSubstr("by chance"));
   EXPECT_THAT(failure("ia3", "hira"), HasSubstr("by way of flora"));
   EXPECT_THAT(failure("lora", "lorra"), HasSubstr("there is no kind 'lorra'"));
   EXPECT_THAT(failure("flora_mean", "ia3"), HasSubstr("not an IA3 vector"));

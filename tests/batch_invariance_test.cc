@@ -20,7 +20,7 @@ using testing::SmallFile;
 using testing::value;
 
 constexpr int kRanks[] = {1, 2, 3, 4, 7, 8, 16, 33, 64, 100};
-constexpr size_t kRequests = 64;
+constexpr size_t kRequests = 70;
 
 ModelConfig small_config() {
   const std::string text = R"({"model_type": "qwen2", "vocab_size": 96, "hidden_size": 64, "intermediate_size": 128,
@@ -39,7 +39,7 @@ class AdapterMaker {
  public:
   explicit AdapterMaker(const Model& model) : model_(model) {}
 
-  enum class Kind { kLora, kRsLora, kDora, kVera, kFlora, kFloraResidual, kIa3 };
+  enum class Kind { kLora, kRsLora, kDora, kVera, kFlora, kFloraResidual, kLoha, kMiss, kIa3 };
 
   std::shared_ptr<const Adapter> make(Kind kind, int rank) {
     SmallFile file(config(kind, rank), static_cast<uint64_t>(kind) * 1000 + static_cast<uint64_t>(rank));
@@ -61,7 +61,7 @@ class AdapterMaker {
  private:
   static std::string layer_path(int layer) { return "model.layers." + std::to_string(layer) + "."; }
 
-  static ConfigObject config(Kind kind, int rank) {
+  static testing::ConfigObject config(Kind kind, int rank) {
     const auto modules = list({value("q_proj"), value("down_proj")});
     switch (kind) {
       case Kind::kLora: return {{"peft_type", value("LORA")}, {"r", value(rank)}, {"target_modules", modules}};
@@ -75,6 +75,8 @@ class AdapterMaker {
       case Kind::kFloraResidual:
         return {{"peft_type", value("FLORA")}, {"flora_format", value(1)}, {"r", value(rank)},
                 {"form", value(kind == Kind::kFlora ? "multiplicative" : "residual")}, {"target_modules", modules}};
+      case Kind::kLoha: return {{"peft_type", value("LOHA")}, {"r", value(rank)}, {"target_modules", modules}};
+      case Kind::kMiss: return {{"peft_type", value("MISS")}, {"r", value(rank)}, {"target_modules", modules}};
       case Kind::kIa3:
         return {{"peft_type", value("IA3")}, {"target_modules", modules}, {"feedforward_modules", list({value("down_proj")})}};
     }
@@ -99,6 +101,11 @@ class AdapterMaker {
         file.add(path + ".flora_A", {rank, target.in}, 0.4f, 1.0f);
         file.add(path + ".flora_B", {target.out, rank}, 0.4f, 1.0f);
         return;
+      case Kind::kLoha:
+        for (const char* name : {".hada_w1_a", ".hada_w2_a"}) file.add(path + name, {target.out, rank}, 0.3f);
+        for (const char* name : {".hada_w1_b", ".hada_w2_b"}) file.add(path + name, {rank, target.in}, 0.3f);
+        return;
+      case Kind::kMiss: file.add(path + ".miss_block", {rank, target.out}, 0.1f); return;
       case Kind::kIa3:
         file.add(path + ".ia3_l", target.path.ends_with("down_proj") ? Shape{1, target.in} : Shape{target.out, 1}, 0.3f, 1.0f);
         return;
@@ -108,7 +115,7 @@ class AdapterMaker {
   const Model& model_;
 };
 
-// 60 adapters (six kinds with ten ranks), IA3 twice, the base twice.
+// 60 adapters (six kinds with ten ranks), LoHa and MiSS with three ranks each, IA3 twice, the base twice.
 std::vector<Request> make_requests(const Model& model, ReadyPins& pins) {
   using Kind = AdapterMaker::Kind;
   AdapterMaker maker(model);
@@ -117,6 +124,10 @@ std::vector<Request> make_requests(const Model& model, ReadyPins& pins) {
     for (int rank : kRanks) {
       refs.push_back(pins.add(std::to_string(static_cast<int>(kind)) + "-" + std::to_string(rank), maker.make(kind, rank)));
     }
+  }
+  for (const auto& [kind, rank] : {std::pair{Kind::kLoha, 1}, {Kind::kLoha, 3}, {Kind::kLoha, 8},
+                                   std::pair{Kind::kMiss, 4}, {Kind::kMiss, 7}, {Kind::kMiss, 33}}) {
+    refs.push_back(pins.add(std::to_string(static_cast<int>(kind)) + "-" + std::to_string(rank), maker.make(kind, rank)));
   }
   const AdapterRef ia3 = pins.add("ia3", maker.make(Kind::kIa3, 1));
   for (const AdapterRef& ref : {ia3, ia3, AdapterRef(), AdapterRef()}) refs.push_back(ref);

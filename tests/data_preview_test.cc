@@ -24,6 +24,14 @@ class DataPreview : public ::testing::Test {
     return run;
   }
 
+  // The folder of the seedling with another chat template.
+  std::string other_template(const std::string& source) {
+    const Path base = folder_ / "base";
+    std::filesystem::copy(testing::project_dir() / "assets/seedling", base, testing::kReplace);
+    std::ofstream(base / "chat_template.jinja") << source;
+    return base.string();
+  }
+
   TestFolder folder_;
 };
 
@@ -90,6 +98,46 @@ TEST_F(DataPreview, JoinedAndPackedRows) {
   EXPECT_EQ(parse_json(packed.out, "report").value()["statistics"]["units"], 1);
 }
 
+TEST_F(DataPreview, ALineBreakInATemplateIsOneForFlagsAndForARunsFile) {
+  const std::string rows = write("bank.csv", "text,label\nmy card,lost card\n");
+  const std::string expected = "<s>Customer: my card\nIntent:⟦ lost card</s>⟧";
+  EXPECT_NE(preview(rows + " --template 'Customer: {text}\\nIntent:' --completion ' {label}'").out.find(expected), std::string::npos);
+  for (const char* quoted : {"'Customer: {text}\\nIntent:'", "\"Customer: {text}\\nIntent:\""}) {
+    const std::string run_yaml = write("run.yaml", std::string("base: seedling\nout: out\njobs:\n- {name: a, data: absent.csv}\n- name: bank\n  data: bank.csv\n  template: ") +
+                                                       quoted + "\n  completion: ' {label}'\n");
+    const Finished run = preview("--run " + run_yaml + " --job bank");
+    EXPECT_NE(run.out.find(expected), std::string::npos) << run.out << run.error;
+    const Finished alone = preview(run_yaml + " --job bank");
+    EXPECT_NE(alone.out.find(expected), std::string::npos) << alone.out << alone.error;
+    EXPECT_NE(preview("--run " + run_yaml + " --job nobody").error.find("its jobs are a, bank"), std::string::npos);
+  }
+}
+
+TEST_F(DataPreview, WhatTrainsBadlyIsWarnedAbout) {
+  const std::string rows = write("rows.jsonl", "{\"prompt\": \"a\", \"completion\": \"\", \"id\": 3}\n{\"prompt\": \"a\", \"completion\": \"\"}\n");
+  const Finished run = preview(rows);
+  for (const char* warning : {"warning: 2 of 2 examples have an empty answer", "warning: 1 of 2 examples stand there before", "warning: fields that are not read: id"}) {
+    EXPECT_NE(run.out.find(warning), std::string::npos) << warning << "\n" << run.out;
+  }
+  EXPECT_EQ(parse_json(preview(rows + " --json").out, "report").value()["warnings"].size(), 3u);
+}
+
+TEST_F(DataPreview, AnswersBehindABlankAreTrainedWhole) {
+  const std::string base = other_template(
+      "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}{{ 'Human: ' + m['content'] + '\\n' }}{% else %}"
+      "{{ 'Assistant: ' + m['content'] + eos_token + '\\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}");
+  const std::string rows = write("talk.jsonl", R"({"messages": [{"role": "user", "content": "Yes or no?"}, {"role": "assistant", "content": "yes"}]})");
+  EXPECT_NE(preview(rows + " --base " + base).out.find("Assistant: ⟦yes</s>"), std::string::npos);
+}
+
+TEST_F(DataPreview, TurnsThatEndInAnotherTokenThanTheBasesAreNamed) {
+  const std::string base = other_template("{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<pad>' }}{% endfor %}"
+                                          "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}");
+  const std::string rows = write("talk.jsonl", R"({"messages": [{"role": "user", "content": "Say red."}, {"role": "assistant", "content": "Red."}]})");
+  const Finished run = preview(rows + " --base " + base);
+  EXPECT_NE(run.out.find("1 of 1 examples end with <pad>, which does not end the base's answers"), std::string::npos) << run.out;
+}
+
 TEST_F(DataPreview, WhatCannotBeReadIsNamedWithTheRemedy) {
   const std::string empty = write("empty.jsonl", "");
   const std::string wide = write("wide.jsonl", std::string("\xff\xfe{\0", 4));
@@ -103,6 +151,9 @@ TEST_F(DataPreview, WhatCannotBeReadIsNamedWithTheRemedy) {
       {good + " --template '{prompt'", "stands alone"},
       {good + " --join", "only rows of \"text\" can be joined"},
       {good + " --base nowhere", "nowhere"},
+      {write("rows.parquet", std::string("PAR1\x15\0\0\0{\n", 10)), "read_parquet"},
+      {write("named.csv", "text;label\na;b\n"), "semicolons"},
+      {write("bare.csv", "my card,lost card\nmy pin,lost pin\n") + " --template '{text}' --completion ' {label}'", "columns: the names"},
   };
   for (const auto& [arguments, expected] : cases) {
     const Finished run = preview(arguments);

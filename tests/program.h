@@ -11,6 +11,7 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "io/file.h"
 #include "io/json.h"
@@ -55,15 +56,20 @@ inline Finished run_program(const std::string& arguments, const std::string& inp
 // A server of its own process on a free port, ended by SIGTERM.
 class ServerProcess {
  public:
-  explicit ServerProcess(const std::string& adapters) {
+  // arguments: more of them.
+  explicit ServerProcess(const std::string& adapters, std::vector<std::string> arguments = {}) {
+    const std::string path = program();
+    std::vector<std::string> words = {path, "serve", "seedling", "--adapters", adapters, "--port", "0", "--log-level", "warn", "--kv-bytes", "64MB"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
     int pipe_ends[2];
     CHECK(pipe(pipe_ends) == 0, "a pipe for the server's greeting");
     child_ = fork();
     if (child_ == 0) {
       dup2(pipe_ends[1], STDOUT_FILENO);
-      const std::string path = program();
-      execl(path.c_str(), path.c_str(), "serve", "seedling", "--adapters", adapters.c_str(), "--port", "0", "--log-level", "warn",
-            "--kv-bytes", "64MB", nullptr);
+      execv(path.c_str(), argv.data());
       _exit(127);
     }
     close(pipe_ends[1]);
@@ -77,14 +83,24 @@ class ServerProcess {
   ServerProcess& operator=(const ServerProcess&) = delete;
 
   // Its exit status.
-  int stop() {
+  int stop(int signal = SIGTERM) {
     if (child_ <= 0) return status_;
+    kill(child_, signal);
+    return wait();
+  }
+  // A second signal while it drains.
+  int stop_at_once() {
     kill(child_, SIGTERM);
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // two at the same moment would be one
+    return stop();
+  }
+  int wait() {
     int raw = 0;
     waitpid(child_, &raw, 0);
     child_ = -1;
     return status_ = WIFEXITED(raw) ? WEXITSTATUS(raw) : -1;
   }
+  pid_t pid() const { return child_; }
   const std::string& greeting() const { return greeting_; }
   // "http://127.0.0.1:PORT", out of the greeting.
   std::string url() const {

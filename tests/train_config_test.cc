@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/sanitized_testing.h"
 #include "program.h"
 
 namespace umbel::testing {
@@ -55,16 +56,132 @@ jobs:
   ASSERT_EQ(summary["jobs"].size(), 4u);
   EXPECT_EQ(summary["jobs"][3]["name"], "both-r2");
   EXPECT_EQ(summary["jobs"][3]["sweep"], "both");
+  int winners = 0;
   for (const Json& job : summary["jobs"]) {
-    EXPECT_EQ(job["end"], "finished") << job.dump();
+    const bool arm = job.contains("sweep");
+    const bool won = arm && job["sweep_winner"].get<bool>();
+    winners += won ? 1 : 0;
+    EXPECT_EQ(job["end"], arm && !won ? "lost its sweep" : "finished") << job.dump();
+    EXPECT_EQ(job["base_eval_loss"], summary["jobs"][job["name"] == "pear" ? 1 : 0]["base_eval_loss"]) << "one base, one figure: " << job.dump();
     EXPECT_EQ(job["step"], 2) << job.dump();
     EXPECT_LT(job["eval_loss"].get<double>(), job["base_eval_loss"].get<double>()) << job.dump();
   }
-  for (const char* out : {"run/plum", "elsewhere/pear", "run/both-r1", "run/both-r2"}) {
+  EXPECT_EQ(winners, 1);
+  for (const char* out : {"run/plum", "elsewhere/pear", "run/both"}) {
     EXPECT_TRUE(exists(std::string(out) + "/adapter_config.json")) << out;
   }
+  EXPECT_FALSE(exists("run/both-r1/adapter_config.json") || exists("run/both-r2/adapter_config.json"));
   EXPECT_TRUE(exists("run/train_log.jsonl"));
   EXPECT_THAT(run.error, HasSubstr("pear     step 2/2"));
+}
+
+// What an adapter needs to be asked as it was trained: its prompts, and the token that ends its turns.
+TEST_F(TrainConfig, AnAdapterTellsItsPromptsAndTheEndOfItsTurns) {
+  std::filesystem::copy(project_dir() / "assets/seedling", dir_ / "base", kReplace);
+  std::ofstream(dir_ / "base/chat_template.jinja") << "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<pad>' }}{% endfor %}"
+                                                      "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
+  {
+    std::ofstream talks(dir_ / "talks.jsonl"), table(dir_ / "table.csv");
+    table << "text,label,note\n";
+    for (const char* word : {"red", "blue", "green", "black"}) {
+      const auto turn = [](const char* role, const std::string& content) { return Json{{"role", role}, {"content", content}}; };
+      talks << Json{{"messages", {turn("user", std::string("Say ") + word), turn("assistant", word)}}}.dump() << "\n";
+      table << word << "," << word << ",x\n";
+    }
+  }
+  const Finished run = run_program("train --json --threads 1 " + file("base: " + (dir_ / "base").string() + R"(
+out: run
+defaults: {batch: 4, epochs: 1, rank: 1}
+jobs:
+  - {name: talks, data: talks.jsonl}
+  - {name: table, data: table.csv, template: "Word: {text}\nSame:", completion: " {label}"}
+)"));
+  ASSERT_EQ(run.status, 0) << run.error;
+  EXPECT_THAT(run.error, HasSubstr("talks.jsonl: warning: 4 of 4 examples end with <pad>"));
+  EXPECT_THAT(run.error, HasSubstr("table.csv: warning: fields that are not read: note"));
+  EXPECT_EQ(read_json(dir_ / "run/talks/generation_config.json").value()["eos_token_id"], (Json{2, 0}));
+  EXPECT_THAT(read_file(dir_ / "run/talks/README.md").value(), HasSubstr("Its turns end with"));
+  EXPECT_FALSE(exists("run/table/generation_config.json"));
+  const Json prompt = read_json(dir_ / "run/table/umbel_prompt.json").value();
+  EXPECT_EQ(prompt["format"], "template");
+  EXPECT_EQ(prompt["prompt"], "Word: {text}\nSame:");
+  EXPECT_EQ(prompt["completion"], " {label}");
+  EXPECT_EQ(prompt["fields"], Json{"text"});
+  EXPECT_EQ(read_json(dir_ / "run/talks/umbel_prompt.json").value()["format"], "messages");
+  EXPECT_THAT(read_file(dir_ / "run/table/README.md").value(), HasSubstr("    Word: {text}\n    Same:"));
+}
+
+TEST_F(TrainConfig, HeldOutRowsAreTheJobsOwnAndTheirFaultsAreTold) {
+  const Finished run = run_program("train --json --threads 1 " + file(R"(base: seedling
+out: run
+defaults: {batch: 8, epochs: 1, rank: 1, eval_rows: 4}
+jobs:
+  - {name: plum, data: plum.jsonl, eval_data: plum.jsonl}
+  - {name: pear, data: pear.jsonl, kind: ia3}
+)"));
+  ASSERT_EQ(run.status, 0) << run.error;
+  EXPECT_THAT(run.error, HasSubstr("plum: 16 of 16 held-out examples stand among the training rows too"));
+  EXPECT_THAT(run.error, HasSubstr("plum: all 16 held-out examples have one answer"));
+  EXPECT_THAT(run.error, HasSubstr("pear: ia3, "));
+  EXPECT_THAT(run.error, HasSubstr("peak learning rate 0.3"));
+  EXPECT_TRUE(Json::parse(run.out)["jobs"][0].contains("exact_match"));
+}
+
+// As GLUE has them: no header, no quoting. And what the run came to, in every place where it is told.
+TEST_F(TrainConfig, ATableWithoutHeaderAndQuotesTrainsAndItsFiguresAreTold) {
+  {
+    std::ofstream table(dir_ / "glue.tsv");
+    for (int i = 0; i < 40; ++i) table << "g" << i << "\t" << i % 2 << "\tA \"" << (i % 2 == 0 ? "plum" : "pear") << " number " << i << "\n";
+  }
+  const std::string run_yaml = file(R"(base: seedling
+dtype: f32
+out: run
+data: glue.tsv
+columns: [id, label, text]
+template: 'Say: {text}\nKind:'
+completion: ' {label}'
+eval_rows: 8
+best_by: exact_match
+batch: 16
+epochs: 2
+)");
+  const Finished run = run_program("train --threads 1 " + run_yaml);
+  ASSERT_EQ(run.status, 0) << run.error;
+  EXPECT_THAT(run.error, HasSubstr(R"(template: \n is read as a line break)"));
+  EXPECT_THAT(run.error, HasSubstr("cosine to 0.05 of it, warm-up 0.05 of the steps"));
+  EXPECT_THAT(run.error, HasSubstr("glue.tsv: warning: fields that are not read: id"));
+  for (const char* figure : {"held-out loss ", ", exact match ", ", token accuracy "}) EXPECT_THAT(run.out, HasSubstr(figure));
+  EXPECT_THAT(read_file(dir_ / "run/README.md").value(), HasSubstr("| held-out rows | loss, nats per trained token | exact match | token accuracy |"));
+  EXPECT_THAT(read_file(dir_ / "run/report.html").value(), HasSubstr("<th>exact match: base</th>"));
+  const Finished look = run_program("data preview --json " + run_yaml);
+  ASSERT_EQ(look.status, 0) << look.error;
+  const Json seen = Json::parse(look.out);
+  EXPECT_THAT(seen["rows"][0]["texts"][0]["text"].get<std::string>(), HasSubstr("Say: A \"plum number 0\nKind:"));
+  EXPECT_EQ(seen["answers"][0]["examples"], 20);
+  EXPECT_THAT(seen["warnings"][0].get<std::string>(), HasSubstr("line break"));
+}
+
+TEST_F(TrainConfig, AResultThatBeatsNothingSaysSoInTheLastLine) {
+  const Finished run = run_program("train --threads 1 " + file("dtype: f32\nout: run\ndata: plum.jsonl\neval_rows: 4\nbatch: 4\nepochs: 1\nlr: 1e-30\nworse_than_base_fails: false\n"));
+  ASSERT_EQ(run.status, 0) << run.error;
+  const std::string last = run.out.substr(run.out.rfind('\n', run.out.size() - 2) + 1);
+  EXPECT_THAT(last, HasSubstr("WARNING: run is no better than the base, by held-out loss"));
+}
+
+TEST_F(TrainConfig, ThePlanSaysEachKindsRateAndItsCourse) {
+  const Finished run = run_program("train --threads 1 --plan --json " + file(R"(dtype: f32
+out: run
+defaults: {data: plum.jsonl, batch: 8, epochs: 1, rank: 1}
+jobs: [{name: a}, {name: b, kind: ia3}, {name: c, kind: flora}, {name: d, kind: vera}, {name: e, kind: rslora}, {name: f, kind: ia3, lr: 1e-2}]
+)"));
+  ASSERT_EQ(run.status, 0) << run.error;
+  const Json jobs = Json::parse(run.out)["jobs"];
+  const double rates[] = {3e-3, 0.3, 0.1, 2e-2, 1e-3, 1e-2};
+  for (size_t i = 0; i < std::size(rates); ++i) {
+    EXPECT_EQ(jobs[i]["learning_rate"], rates[i]) << jobs[i].dump();
+    EXPECT_EQ(jobs[i]["schedule"], "cosine");
+    EXPECT_EQ(jobs[i]["warmup_share"], 0.05);
+  }
 }
 
 TEST_F(TrainConfig, FlagsChangeWhatTheFileSays) {
@@ -163,16 +280,8 @@ TEST_F(TrainConfig, ThePlanTellsMemoryAndTimeAndMakesNothing) {
   EXPECT_LT(less["activations_bytes"].get<int64_t>(), plan["activations_bytes"].get<int64_t>());
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
-
 TEST_F(TrainConfig, ThePlannedMemoryIsWhatHappens) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory is not planned";
+  if (testing::kSanitized) GTEST_SKIP() << "a sanitizer's own memory is not planned";
   const std::string data = (testing::project_dir() / "assets/tasks/desk.train.jsonl").string();
   for (const std::string more : {"kind: lora\nall_linear: true\n", "kind: flora\nrank: 3\nrecompute: true\n", "kind: lora\npass_rows: 256\n"}) {
     const std::string yaml = file("dtype: f32\nout: planned\nepochs: 1\nbatch: 48\ndata: " + data + "\n" + more);

@@ -5,23 +5,16 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/sanitized_testing.h"
 #include "io/test_folder.h"
 #include "program.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UMBEL_SANITIZED 1
-#endif
 
 namespace umbel {
 namespace {
 
 using testing::run_program;
 
-#ifdef UMBEL_SANITIZED
-constexpr int kKills = 1;
-#else
-constexpr int kKills = 6;
-#endif
+constexpr int kKills = testing::kSanitized ? 1 : 6;
 
 std::string data_file(const TestFolder& folder) {
   std::ofstream out(folder / "rows.jsonl");

@@ -20,6 +20,8 @@ JOBS = [
      "alpha_pattern": {r"layers\.1\.self_attn\.v_proj": 5}},
     {"name": "lora_plus", "kind": "lora-plus", "rank": 4, "learning_rate": 5e-4},
     {"name": "dora", "kind": "dora", "rank": 4, "all_linear": True},
+    {"name": "loha", "kind": "loha", "rank": 6, "all_linear": True},
+    {"name": "miss", "kind": "miss", "rank": 24, "all_linear": True, "dropout": 0.05},
     {"name": "vera", "kind": "vera", "rank": 32, "all_linear": True, "dropout": 0.05, "learning_rate": 3e-2},
     {"name": "ia3", "kind": "ia3", "learning_rate": 5e-2},
     {"name": "ia3_layers", "kind": "ia3", "layers": [0, 3], "learning_rate": 5e-2},

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records what transformers + PEFT compute for tiny random models with an adapter of every kind and field.
 
-    python tools/record_adapter_goldens.py [--out tests/goldens/adapters]
+    python tools/record_adapter_goldens.py [--out tests/goldens/adapters] [--add]      (--add: only the cases that are not there yet)
 
 Needs torch, transformers and peft (used only here; their versions stand in goldens.json). Two bases are written (one tied without
 biases, one untied with biases; weights are bf16 numbers, computed in f32), then one folder per case, as PEFT itself saves
@@ -23,7 +23,7 @@ if os.environ.get("PYTHONHASHSEED") != "0":  # PEFT saves sets as lists: fixed o
 import peft
 import torch
 import transformers
-from peft import HiraConfig, IA3Config, LoraConfig, PeftModel, VeraConfig, get_peft_model
+from peft import HiraConfig, IA3Config, LoHaConfig, LoraConfig, MissConfig, PeftModel, VeraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 warnings.simplefilter("ignore")
@@ -177,6 +177,17 @@ PEFT_CASES = {
     "hira": (False, HiraConfig(r=3, target_modules=["q_proj", "down_proj"])),
     "hira_pattern": (True, HiraConfig(r=2, target_modules=["k_proj", "o_proj"], rank_pattern={"o_proj": 4})),
     "hira_embed": (True, HiraConfig(r=2, target_modules=[EMBED, "q_proj"])),
+    # LoHa
+    "loha": (False, LoHaConfig(r=3, alpha=6, target_modules=["q_proj", "down_proj"])),
+    "loha_rank1": (True, LoHaConfig(r=1, alpha=2, target_modules=["v_proj"])),
+    "loha_patterns": (False, LoHaConfig(r=2, alpha=4, target_modules=["q_proj", "v_proj", "down_proj"], rank_pattern={"down_proj": 4},
+                                        alpha_pattern={"v_proj": 11})),
+    "loha_head": (True, LoHaConfig(r=2, alpha=3, target_modules=[HEAD, "k_proj"], layers_to_transform=[0])),
+    # MiSS: inputs of 24 and 40 in blocks of 4 (whole), 7 and 9 (the last block is shorter)
+    "miss": (False, MissConfig(r=4, target_modules=["q_proj", "down_proj"])),
+    "miss_uneven": (True, MissConfig(r=7, target_modules="all-linear")),
+    "miss_bias": (False, MissConfig(r=9, target_modules=["k_proj"], bias="all")),
+    "miss_mini": (False, MissConfig(r=5, mini_r=6, init_weights="mini", target_modules=["q_proj", "o_proj"])),
 }
 
 # Saved by PEFT, but not computed here: the field that the refusal has to name.
@@ -189,6 +200,7 @@ REFUSED_CASES = {
         target_modules_bd_a=["q_proj"], nblocks=1, match_strict=False))),
     "refused_kasa": ("kasa_config", True, lambda: lora(kasa_config=peft.tuners.lora.config.KasaConfig())),
     "refused_velora": ("velora_config", True, lambda: lora(velora_config=peft.tuners.lora.config.VeloraConfig(num_groups=8))),
+    "refused_miss_bat": ("init_weights", True, lambda: MissConfig(r=4, init_weights="bat", target_modules=["q_proj"])),
     "refused_vera_projection": ("save_projection", True, lambda: VeraConfig(r=2, target_modules=["q_proj"], save_projection=False)),
 }
 
@@ -269,12 +281,21 @@ def record_flora(out, name, tied, case):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/goldens/adapters"))
-    out = parser.parse_args().out
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    parser.add_argument("--add", action="store_true")
+    args = parser.parse_args()
+    out = args.out
     rounded = lambda logits: [round(float(value), 5) for value in logits.flatten()]
-    bases = {False: saved_base(out, "base_untied", False), True: saved_base(out, "base_tied", True)}
-    cases = [{"name": "", "base": "base_tied" if tied else "base_untied", "logits": rounded(bases[tied])} for tied in bases]
+    if args.add:
+        old = json.loads((out / "goldens.json").read_text())
+        cases, refused = old["cases"], old["refused"]
+        bases = {tied: logits_of(make_base(tied)) for tied in (False, True)}
+    else:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        bases = {False: saved_base(out, "base_untied", False), True: saved_base(out, "base_tied", True)}
+        cases = [{"name": "", "base": "base_tied" if tied else "base_untied", "logits": rounded(bases[tied])} for tied in bases]
+        refused = []
+    there = {case["name"] for case in cases + refused}
 
     def add(name, tied, logits):
         change = (logits - bases[tied]).abs().max().item()
@@ -282,11 +303,16 @@ def main():
         cases.append({"name": name, "base": "base_tied" if tied else "base_untied", "logits": rounded(logits)})
 
     for name, (tied, config) in PEFT_CASES.items():
+        if name in there:
+            continue
         add(name, tied, record_peft(out, name, tied, config))
     for name, (tied, case) in FLORA_CASES.items():
+        if name in there:
+            continue
         add(name, tied, record_flora(out, name, tied, case))
-    refused = []
     for name, (field, tied, config) in REFUSED_CASES.items():
+        if name in there:
+            continue
         model = get_peft_model(make_base(tied), config())
         save_peft(model, out / name)
         assert load_file(out / name / "adapter_model.safetensors")

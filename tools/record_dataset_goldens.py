@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Records what transformers makes of training rows, for src/train/row_format_test.cc.
+"""Records what transformers makes of training rows, for src/data/row_format_test.cc.
 
 usage: tools/record_dataset_goldens.py DATA_DIR SEEDLING_DIR OUT.json
 
-Prompt/completion and text rows: ids of the prompt with special tokens, of the completion without, and the end token, put
+Prompt/completion and text rows: ids of the prompt with special tokens, of prompt and completion as one text, and the end token, put
 together here; for the tokenizers under DATA_DIR (not ours, not copied) and the seedling's. Conversations: apply_chat_template
 with the assistant's mask from {% generation %} blocks, in templates written here, one of them the seedling's own with blocks.
 Needs: transformers.
@@ -54,7 +54,7 @@ def main():
         plain = lambda text, special: tokenizer(text, add_special_tokens=special)["input_ids"]
         record["tokenizers"][name] = {
             "eos": eos,
-            "pairs": [{"prompt": plain(p, True), "completion": plain(c, False) + [eos]} for p, c in PAIRS],
+            "pairs": [{"prompt": plain(p, True), "whole": plain(p + c, True) + [eos]} for p, c in PAIRS],
             "texts": [plain(text, True) + [eos] for text in TEXTS],
         }
     tokenizer = transformers.AutoTokenizer.from_pretrained(str(seedling))

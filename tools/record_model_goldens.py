@@ -50,6 +50,69 @@ def qwen3(**fields):
     return config("qwen3", "Qwen3ForCausalLM", **fields)
 
 
+def plain(model_type, architecture, **fields):
+    """Without BASE: families whose fields have other names or defaults of their own."""
+    return {"model_type": model_type, "architectures": [architecture], **fields}
+
+
+def gpt2(**fields):
+    return plain("gpt2", "GPT2LMHeadModel", **{"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 48,
+                                               "layer_norm_epsilon": 1e-5, "bos_token_id": 1, "eos_token_id": 2, "dtype": "float32", **fields})
+
+
+def gpt_bigcode(**fields):
+    return gpt2(**fields) | {"model_type": "gpt_bigcode", "architectures": ["GPTBigCodeForCausalLM"]}
+
+
+def like(model_type, architecture, drop=("hidden_act", "rms_norm_eps", "tie_word_embeddings"), **fields):
+    return config(model_type, architecture, drop=drop, **fields)
+
+
+def gemma(**fields):
+    return like("gemma", "GemmaForCausalLM", drop=("hidden_act", "tie_word_embeddings"), **{"head_dim": 16, **fields})
+
+
+def gemma2(**fields):
+    return like("gemma2", "Gemma2ForCausalLM", drop=("hidden_act", "tie_word_embeddings"), **{"head_dim": 16, "sliding_window": 6, **fields})
+
+
+def gemma3(**fields):
+    return like("gemma3_text", "Gemma3ForCausalLM", drop=("hidden_act", "tie_word_embeddings"),
+                **{"head_dim": 16, "sliding_window": 6, "query_pre_attn_scalar": 16, **fields})
+
+
+def phi(**fields):
+    return like("phi", "PhiForCausalLM", **fields)
+
+
+def phi3(**fields):
+    return like("phi3", "Phi3ForCausalLM", drop=("tie_word_embeddings",), **{"pad_token_id": 0, **fields})
+
+
+def starcoder2(**fields):
+    return like("starcoder2", "Starcoder2ForCausalLM", **fields)
+
+
+def gpt_neox(**fields):
+    return like("gpt_neox", "GPTNeoXForCausalLM", drop=("hidden_act", "rms_norm_eps", "tie_word_embeddings", "num_key_value_heads"), **fields)
+
+
+def granite(**fields):
+    return config("granite", "GraniteForCausalLM", **fields)
+
+
+def olmo2(**fields):
+    return like("olmo2", "Olmo2ForCausalLM", drop=("tie_word_embeddings",), **{"pad_token_id": 0, **fields})
+
+
+def smollm3(**fields):
+    return like("smollm3", "SmolLM3ForCausalLM", drop=("tie_word_embeddings",), **{"pad_token_id": 0, "num_hidden_layers": 5, **fields})
+
+
+def factors(count, low, high):
+    return [round(low + (high - low) * i / max(1, count - 1), 3) for i in range(count)]
+
+
 def rope(rope_type, theta=10000.0, **fields):
     """The dialect of transformers 5."""
     return {"dtype": "float32", "rope_parameters": {"rope_type": rope_type, "rope_theta": theta, **fields}}
@@ -98,6 +161,51 @@ MODELS = {
                                sliding_window=5, num_hidden_layers=3,
                                layer_types=["sliding_attention", "full_attention", "sliding_attention"],
                                **rope("yarn", theta=1000000.0, factor=4.0, original_max_position_embeddings=16)),
+    "gpt2": gpt2(),
+    "gpt2_inverse_layer": gpt2(n_layer=3, scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True, n_head=2),
+    "gpt2_unscaled_untied": gpt2(scale_attn_weights=False, tie_word_embeddings=False, activation_function="gelu", n_inner=40, n_head=1),
+    "gpt_bigcode": gpt_bigcode(),
+    "gpt_bigcode_heads": gpt_bigcode(multi_query=False, n_layer=3, tie_word_embeddings=False, activation_function="relu"),
+    "gemma": gemma(num_key_value_heads=1, **rope("default")),
+    "gemma_old": gemma(num_key_value_heads=4, head_dim=12, hidden_act="gelu", num_hidden_layers=3, **old_rope()),
+    "gemma_untied": gemma(tie_word_embeddings=False, attention_bias=True, **rope("linear", factor=2.0)),
+    "gemma2": gemma2(query_pre_attn_scalar=24, num_hidden_layers=3, attn_logit_softcapping=4.0, final_logit_softcapping=9.0, **rope("default")),
+    "gemma2_old": gemma2(query_pre_attn_scalar=16, num_hidden_layers=4, num_key_value_heads=1, **old_rope()),
+    "gemma2_uncapped": gemma2(attn_logit_softcapping=None, final_logit_softcapping=None, head_dim=8,
+                              layer_types=["full_attention", "sliding_attention"], **rope("default")),
+    "gemma3": gemma3(num_hidden_layers=7, **{"dtype": "float32", "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}),
+    "gemma3_old": gemma3(num_hidden_layers=4, sliding_window_pattern=2, num_key_value_heads=1, head_dim=12, rope_theta=500000.0,
+                         rope_local_base_freq=5000.0, rope_scaling={"rope_type": "linear", "factor": 2.0}, torch_dtype="float32"),
+    "gemma3_capped": gemma3(num_hidden_layers=2, final_logit_softcapping=12.0, attention_bias=True, tie_word_embeddings=False,
+                            layer_types=["full_attention", "sliding_attention"], dtype="float32"),
+    "phi": phi(num_key_value_heads=4, **rope("default", partial_rotary_factor=0.5)),
+    "phi_old": phi(num_hidden_layers=3, num_key_value_heads=1, partial_rotary_factor=0.25, tie_word_embeddings=True, hidden_act="gelu", **old_rope()),
+    "phi_scaled": phi(hidden_size=40, num_attention_heads=4, num_key_value_heads=2, **rope("linear", factor=2.0, partial_rotary_factor=0.4)),
+    "phi3": phi3(**rope("default")),
+    "phi3_window_old": phi3(num_key_value_heads=4, sliding_window=7, num_hidden_layers=3, **old_rope()),
+    "phi3_longrope": phi3(max_position_embeddings=64, original_max_position_embeddings=16, tie_word_embeddings=True, hidden_size=64,
+                          **rope("longrope", short_factor=factors(6, 1.0, 1.4), long_factor=factors(6, 1.5, 6.0), partial_rotary_factor=0.75,
+                                 original_max_position_embeddings=16)),
+    "phi3_longrope_short_old": phi3(max_position_embeddings=96, original_max_position_embeddings=40,
+                                    **old_rope(scaling={"type": "longrope", "short_factor": factors(4, 1.0, 1.2), "long_factor": factors(4, 2.0, 5.0)})),
+    "starcoder2": starcoder2(sliding_window=7, **rope("default", theta=100000.0)),
+    "starcoder2_old": starcoder2(use_bias=False, num_key_value_heads=1, norm_epsilon=1e-4, num_hidden_layers=3, tie_word_embeddings=False,
+                                 hidden_act="gelu", sliding_window=None, **old_rope(1000000.0)),
+    "gpt_neox": gpt_neox(**rope("default", partial_rotary_factor=0.25)),
+    "gpt_neox_serial_old": gpt_neox(use_parallel_residual=False, num_hidden_layers=3, rotary_pct=1.0, rotary_emb_base=5000, torch_dtype="float32",
+                                    num_attention_heads=2),
+    "gpt_neox_unbiased": gpt_neox(attention_bias=False, tie_word_embeddings=True, hidden_act="gelu_fast", hidden_size=48, num_attention_heads=3,
+                                  rotary_pct=0.5, torch_dtype="float32"),
+    "granite": granite(embedding_multiplier=6.0, residual_multiplier=0.35, attention_multiplier=0.21, logits_scaling=2.5, mlp_bias=True,
+                       attention_bias=True, **rope("default")),
+    "granite_tied_old": granite(tie_word_embeddings=True, attention_multiplier=0.4, num_hidden_layers=3, **old_rope(50000.0)),
+    "olmo2": olmo2(**rope("default", theta=500000.0)),
+    "olmo2_old": olmo2(num_key_value_heads=4, num_hidden_layers=3, attention_bias=True, tie_word_embeddings=True, **old_rope(500000.0)),
+    "smollm3": smollm3(**rope("default", theta=2000000.0)),
+    "smollm3_layers": smollm3(no_rope_layers=[1, 0, 1, 1, 0], use_sliding_window=True, sliding_window=7, tie_word_embeddings=False,
+                              attention_bias=True, **rope("default", theta=10000.0)),
 }
 
 
@@ -110,13 +218,16 @@ def name_key(name):
 
 
 def amplitude_and_center(name, shape):
-    if name.endswith("norm.weight"):
+    if len(shape) == 1 and name.endswith(".weight"):  # norms
         return 0.4, 1.0
     if name.endswith(".bias"):
         return 0.5, 0.0
-    if "embed_tokens" in name:
+    if any(part in name for part in ("embed_tokens", "wte", "embed_in")):
         return 1.5, 0.0
-    gain = 4.0 if ("q_proj" in name or "k_proj" in name or "lm_head" in name) else 2.0
+    if "wpe" in name:
+        return 0.5, 0.0
+    sharp = ("q_proj", "k_proj", "lm_head", "c_attn", "query_key_value", "qkv_proj")
+    gain = 4.0 if any(part in name for part in sharp) else 2.0
     return gain / math.sqrt(shape[-1]), 0.0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what torch and bitsandbytes make of a few optimizer steps, for src/train/optimizer_test.cc: values and gradients are
+"""Records what torch and bitsandbytes make of a few optimizer steps, for src/train/optim/optimizer_test.cc: values and gradients are
 formulas that both sides compute, so the file holds results only.
 
   tools/record_optimizer_goldens.py > tests/goldens/optimizers.json      (needs torch, bitsandbytes; its CPU backend)"""

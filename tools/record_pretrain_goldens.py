@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records a plain torch pre-training run for src/train/pretrain_test.cc: seedling's shape, f32, AdamW 0.9/0.95, weight decay 0.1 on
+"""Records a plain torch pre-training run for src/train/step/pretrain_test.cc: seedling's shape, f32, AdamW 0.9/0.95, weight decay 0.1 on
 everything, clip 1.0, rate 3e-3 with warm-up and cosine; 100 steps of 8 windows of 256 tokens. The batches are the public-domain books
 of the corpus, joined with </s>, cut into windows of 257. Initial weights are a formula that the test computes too.
 

@@ -2,11 +2,11 @@
 """Records what torch + PEFT compute in training, f32. FLoRA is a plain torch expression.
 
   train.json                     loss and gradients of the first step and the losses of ten AdamW steps, from adapters in assets/
-                                 on rows of assets/tasks (src/train/trainer_test.cc)
+                                 on rows of assets/tasks (src/train/step/trainer_test.cc)
   train_kinds.json, .safetensors every kind on a tiny base of tests/goldens/adapters: the adapter at the start, all gradients of
-                                 the first step, weights and losses of 50 SGD and of 50 AdamW steps (src/train/trainable_golden_test.cc)
+                                 the first step, weights and losses of 50 SGD and of 50 AdamW steps (src/train/step/trainable_golden_test.cc)
 
-  tools/record_train_goldens.py [--kinds-only]      (needs torch, transformers, peft, safetensors)"""
+  tools/record_train_goldens.py [--kinds-only | --add-kinds]      (--add-kinds: only the cases that are not there yet; needs torch, transformers, peft, safetensors)"""
 import json, pathlib, sys
 import torch, transformers, peft, peft.optimizers
 from safetensors.torch import load_file, save_file
@@ -103,12 +103,14 @@ KINDS = [
     {"name": "dora", "kind": "dora", "rank": 3, "alpha": 6, "all_linear": True},
     {"name": "ia3", "kind": "ia3", "targets": ["k_proj", "v_proj", "down_proj"]},
     {"name": "vera", "kind": "vera", "rank": 6, "all_linear": True},
+    {"name": "loha", "kind": "loha", "rank": 3, "alpha": 6, "targets": SEVEN, "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"v_proj": 4}},
+    {"name": "miss", "kind": "miss", "rank": 5, "all_linear": True},
     {"name": "flora", "kind": "flora", "rank": 3, "targets": SEVEN},
     {"name": "flora_residual", "kind": "flora-residual", "rank": 2, "targets": SEVEN},
 ]
 # Rates at which 50 steps are no amplifier of rounding: torch in f64 must end within NOISE of torch in f32 (SGD at ten times these rates
 # jumps about on this base, and two runs that differ by one rounding part ways).
-RATES = {"sgd": {"vera": 0.05, "ia3": 0.1, "lora": 2e-3, "lora_tied": 2e-3, "dora": 5e-3}, "adamw": {}}
+RATES = {"sgd": {"vera": 0.05, "ia3": 0.1, "miss": 5e-3, "lora": 2e-3, "lora_tied": 2e-3, "dora": 5e-3}, "adamw": {}}
 NOISE = {"sgd": 3e-5, "adamw": 1e-4}
 CLIP = {"rslora": 0.5}
 
@@ -137,6 +139,11 @@ def peft_config(job):
         return peft.IA3Config(feedforward_modules=["down_proj"], **common)
     if job["kind"] == "vera":
         return peft.VeraConfig(r=job["rank"], projection_prng_key=5, save_projection=True, **common)
+    if job["kind"] == "loha":
+        return peft.LoHaConfig(r=job["rank"], alpha=job["alpha"], rank_pattern=job.get("rank_pattern", {}),
+                               alpha_pattern=job.get("alpha_pattern", {}), **common)
+    if job["kind"] == "miss":
+        return peft.MissConfig(r=job["rank"], **common)
     return peft.LoraConfig(r=job["rank"], lora_alpha=job["alpha"], use_rslora=job["kind"] == "rslora", use_dora=job["kind"] == "dora",
                            rank_pattern=job.get("rank_pattern", {}), alpha_pattern=job.get("alpha_pattern", {}),
                            layers_to_transform=job.get("layers"), **common)
@@ -240,11 +247,13 @@ def record_kind(job, rows, tensors):
     return case
 
 
-def record_kinds(versions):
-    tensors = {}
+def record_kinds(versions, add):
+    old = json.loads((GOLDENS / "train_kinds.json").read_text()) if add else {"cases": []}
+    tensors = load_file(GOLDENS / "train_kinds.safetensors") if add else {}
+    there = {case["job"]["name"] for case in old["cases"]}
     rows = kind_rows()
     out = {"versions": versions, "rows": [{"ids": ids, "start": start} for ids, start in rows],
-           "cases": [record_kind(job, rows, tensors) for job in KINDS]}
+           "cases": old["cases"] + [record_kind(job, rows, tensors) for job in KINDS if job["name"] not in there]}
     (GOLDENS / "train_kinds.json").write_text(json.dumps(out))
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, GOLDENS / "train_kinds.safetensors")
 
@@ -252,8 +261,9 @@ def record_kinds(versions):
 def main():
     torch.set_num_threads(1)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
-    record_kinds(versions)
-    if "--kinds-only" in sys.argv:
+    add = "--add-kinds" in sys.argv
+    record_kinds(versions, add)
+    if add or "--kinds-only" in sys.argv:
         return
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(ROOT / "assets/seedling/tokenizer.json"))
     out = {"versions": versions, "cases": [record(name, task, tokenizer) for name, task in CASES]}

@@ -29,7 +29,7 @@ struct AdapterReport {
 
 class Adapter {
  public:
-  explicit Adapter(int32_t targets) : linear_index_(targets, -1), norm_gain_(targets, nullptr) {}
+  explicit Adapter(int32_t targets) : linear_index_(targets, -1), norm_gain_(targets, nullptr), norm_bias_(targets, nullptr) {}
 
   // Null when this adapter leaves the target as the base has it.
   const LinearTerms* linear(int32_t target) const {
@@ -37,10 +37,15 @@ class Adapter {
   }
   const EmbeddingTerms* embedding() const { return has_embedding_ ? &embedding_ : nullptr; }
   const float* norm_gain(int32_t target) const { return norm_gain_[target]; }
+  const float* norm_bias(int32_t target) const { return norm_bias_[target]; }
+  // [positions, dim] f32 in place of the base's table of positions.
+  const float* positions() const { return positions_; }
 
   // Scheduler weight of one row: the largest number of scale terms at any target, at least 1 (FLoRA of rank r: r).
   int32_t cost() const { return cost_; }
   size_t bytes() const { return bytes_; }
+  // Tokens that its rows read and produce: ids below this. 0 = as many as the base has.
+  int64_t vocabulary() const { return vocabulary_; }
   // Largest sum of low-rank ranks at any target (for apply_linear_scratch_bytes).
   int32_t rank_max() const { return rank_max_; }
   const AdapterReport& report() const { return report_; }
@@ -50,7 +55,10 @@ class Adapter {
   // The target's terms, made empty when it has none. The reference lives until the next call of either.
   LinearTerms& edit_linear(int32_t target);
   EmbeddingTerms& add_embedding();
+  void set_vocabulary(int64_t tokens) { vocabulary_ = tokens; }
   void set_norm_gain(int32_t target, const float* gain) { norm_gain_[target] = gain; }
+  void set_norm_bias(int32_t target, const float* bias) { norm_bias_[target] = bias; }
+  void set_positions(const float* table) { positions_ = table; }
   // Keeps the tensor alive as long as the adapter; returns its data.
   float* keep_f32(Tensor tensor);
   const void* keep(Tensor tensor);
@@ -70,13 +78,15 @@ class Adapter {
   std::vector<LinearTerms> linear_terms_;
   EmbeddingTerms embedding_;
   bool has_embedding_ = false;
-  std::vector<const float*> norm_gain_;
+  std::vector<const float*> norm_gain_, norm_bias_;
+  const float* positions_ = nullptr;
   std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<kernels::FrozenMatrix>> matrices_;
   std::vector<std::shared_ptr<const void>> shared_;
   AdapterReport report_;
   int32_t cost_ = 1;
   int32_t rank_max_ = 0;
+  int64_t vocabulary_ = 0;
   size_t bytes_ = 0;
 };
 

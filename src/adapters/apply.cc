@@ -110,12 +110,21 @@ void add_biases(kernels::Context& context, const Target& target, int32_t index, 
   kernels::add_bias(context, {.each = each}, y);
 }
 
+// Whether every row is one of an adapter whose own weight has this many outputs.
+bool all_own(Segments segments, int32_t index, int64_t out) {
+  return !segments.empty() && std::all_of(segments.begin(), segments.end(), [&](const Segment& segment) {
+    const LinearTerms* terms = terms_of(segment, index);
+    return has_own_weight(terms) && terms->own_weight->out() == out;
+  });
+}
+
 }  // namespace
 
 void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t index, Segments segments,
                   ConstMatrixF x, MatrixF y) {
   const Target& target = targets[index];
-  DCHECK(x.cols == target.in && y.cols == target.out && x.rows == y.rows, "apply_linear: shapes");
+  DCHECK(x.cols == target.in && x.rows == y.rows, "apply_linear: shapes");
+  DCHECK(y.cols == target.out || all_own(segments, index, y.cols), "apply_linear: the outputs of the weights");
   bool any_expanded = false;
   for (const Segment& segment : segments) any_expanded |= is_expanded(segment, index);
   const Job job{context, target, index, segments, x, y};

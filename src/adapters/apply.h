@@ -10,7 +10,8 @@ namespace umbel {
 // Expanded rows (scale terms) are computed in blocks of at most this many, to bound scratch memory.
 inline constexpr int32_t kExpandedRowsMax = 512;
 
-// y[M, out] = the algebra of target `index` for every row of x[M, in]; bias included. Batch invariant.
+// y[M, out] = the algebra of target `index` for every row of x[M, in]; bias included. Batch invariant. out: the target's; or,
+// where all rows have adapters with weights of their own there, those weights' (one number for all).
 void apply_linear(kernels::Context& context, const TargetTable& targets, int32_t index, Segments segments,
                   ConstMatrixF x, MatrixF y);
 

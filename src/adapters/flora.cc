@@ -21,7 +21,7 @@ class HadamardBuild {
     const Target& target = builder_.targets()[index];
     ASSIGN_OR_RETURN(rank_, builder_.rank_at(target));
     if (fields_.rank_of_file) follow_file_rank(target);
-    ASSIGN_OR_RETURN(scale_, hadamard_scale(builder_.spec(), fields_, target.path, rank_));
+    ASSIGN_OR_RETURN(scale_, hadamard_scale(builder_.spec(), fields_, builder_.own_path(target), rank_));
     return target.kind == TargetKind::kEmbedding ? add_embedding(target) : add_linear(index);
   }
 
@@ -30,8 +30,8 @@ class HadamardBuild {
   // the two is meant (s = 1), so r is accepted where the file has it.
   void follow_file_rank(const Target& target) {
     const bool embedding = target.kind == TargetKind::kEmbedding;
-    const TensorView* a =
-        builder_.take_view(Builder::tensor_name(target, fields_.prefix + (embedding ? "_embedding_A" : "_A")));
+    const KindTensor& factor = embedding ? fields_.tensors->embedding_a : fields_.tensors->a;
+    const TensorView* a = builder_.take_view(Builder::tensor_name(target, factor.suffix));
     const int64_t plain = builder_.rank_plain();
     if (a == nullptr || a->shape.empty() || a->shape[0] != plain || rank_ == plain || plain < 1) return;
     builder_.warn("adapter_config.json: rank_pattern gives " + target.path + " the rank " + std::to_string(rank_) +
@@ -40,8 +40,9 @@ class HadamardBuild {
   }
 
   // A factor in f32, with the offset added; ones where the format lets it be left out.
-  Result<Tensor> factor(const Target& target, const std::string& suffix, const Shape& shape) {
-    const std::string name = Builder::tensor_name(target, suffix);
+  Result<Tensor> factor(const Target& target, const KindTensor& declared) {
+    const std::string name = Builder::tensor_name(target, declared.suffix);
+    const Shape shape = file_shape(declared, target, rank_);
     if (fields_.missing_is_ones && !builder_.has(name)) {
       Tensor ones(DType::kF32, shape);
       std::fill_n(ones.f32(), ones.elements(), 1.0f);
@@ -55,19 +56,18 @@ class HadamardBuild {
   }
 
   // A file without either factor of a selected module is incomplete, not an identity.
-  Status check_present(const Target& target, const std::string& a, const std::string& b) {
-    const std::string name = Builder::tensor_name(target, a);
-    if (builder_.has(name) || builder_.has(Builder::tensor_name(target, b))) return ok_status();
-    return invalid_argument("adapter_model.safetensors: " + name + " and its partner " + b +
+  Status check_present(const Target& target, const KindTensor& a, const KindTensor& b) {
+    const std::string name = Builder::tensor_name(target, a.suffix);
+    if (builder_.has(name) || builder_.has(Builder::tensor_name(target, b.suffix))) return ok_status();
+    return invalid_argument("adapter_model.safetensors: " + name + " and its partner " + std::string(b.suffix) +
                             " are both missing; one of them may be left out (ones), not both");
   }
 
   Status add_linear(int32_t index) {
     const Target& target = builder_.targets()[index];
-    const std::string a_name = fields_.prefix + "_A", b_name = fields_.prefix + "_B";
-    RETURN_IF_ERROR(check_present(target, a_name, b_name));
-    ASSIGN_OR_RETURN(Tensor a, factor(target, a_name, {rank_, target.in}));
-    ASSIGN_OR_RETURN(const Tensor b, factor(target, b_name, {target.out, rank_}));
+    RETURN_IF_ERROR(check_present(target, fields_.tensors->a, fields_.tensors->b));
+    ASSIGN_OR_RETURN(Tensor a, factor(target, fields_.tensors->a));
+    ASSIGN_OR_RETURN(const Tensor b, factor(target, fields_.tensors->b));
     Tensor b_t = transposed(b);
     for (int64_t i = 0; i < b_t.elements(); ++i) b_t.f32()[i] *= scale_;
     ASSIGN_OR_RETURN(LinearTerms* const terms, builder_.add_linear(index));
@@ -91,13 +91,12 @@ class HadamardBuild {
 
   // W' = W o (s B A)^T, as a table of the adapter's own: a look-up is a copy then.
   Status add_embedding(const Target& target) {
-    const std::string a_name = fields_.prefix + "_embedding_A", b_name = fields_.prefix + "_embedding_B";
-    RETURN_IF_ERROR(check_present(target, a_name, b_name));
+    RETURN_IF_ERROR(check_present(target, fields_.tensors->embedding_a, fields_.tensors->embedding_b));
     if (builder_.is_saved(builder_.find_kind(TargetKind::kEmbedding))) {
       return unsupported("adapter_config.json: the embedding " + target.path + " is adapted and in modules_to_save");
     }
-    ASSIGN_OR_RETURN(const Tensor a, factor(target, a_name, {rank_, target.in}));
-    ASSIGN_OR_RETURN(const Tensor b, factor(target, b_name, {target.out, rank_}));
+    ASSIGN_OR_RETURN(const Tensor a, factor(target, fields_.tensors->embedding_a));
+    ASSIGN_OR_RETURN(const Tensor b, factor(target, fields_.tensors->embedding_b));
     Tensor table(DType::kF32, {target.in, target.out});
     for (int64_t token = 0; token < target.in; ++token) {
       float* row = table.f32() + token * target.out;
@@ -108,7 +107,9 @@ class HadamardBuild {
         row[i] *= scale_ * sum + (fields_.residual ? 1.0f : 0.0f);
       }
     }
-    builder_.adapter().add_embedding().own_table = builder_.adapter().keep_f32(std::move(table));
+    EmbeddingTerms& terms = builder_.adapter().add_embedding();
+    terms.own_table = builder_.adapter().keep_f32(std::move(table));
+    terms.table_rows = target.in;
     return ok_status();
   }
 
@@ -133,7 +134,7 @@ Status build(Builder& builder, const HadamardFields& fields) {
 }  // namespace
 
 Result<HadamardFields> read_flora_fields(Fields& fields) {
-  HadamardFields flora{.prefix = "flora", .missing_is_ones = true};
+  HadamardFields flora{.missing_is_ones = true};
   ASSIGN_OR_RETURN(const int64_t format, fields.integer("flora_format", 1));
   if (format != 1)
     return unsupported("adapter_config.json: flora_format is " + std::to_string(format) + ", expected 1");
@@ -147,7 +148,7 @@ Result<HadamardFields> read_flora_fields(Fields& fields) {
     return unsupported("adapter_config.json: reduction is '" + reduction + "', expected mean or sum");
   }
   flora.mean = reduction == "mean";
-  const ConfigValue* alpha = fields.take("flora_alpha");
+  const OrderedJson* alpha = fields.take("flora_alpha");
   flora.has_alpha = alpha != nullptr;
   ASSIGN_OR_RETURN(flora.alpha, fields.number("flora_alpha", 0));
   ASSIGN_OR_RETURN(flora.scale_bias, fields.boolean("scale_bias", false));
@@ -158,7 +159,7 @@ Result<HadamardFields> read_flora_fields(Fields& fields) {
 
 HadamardFields read_hira_fields(Fields& fields) {
   fields.ignore({"hira_dropout", "init_weights", "fan_in_fan_out"});
-  return {.prefix = "hira", .residual = true, .rank_of_file = true};
+  return {.tensors = &kHiraTensors, .residual = true, .rank_of_file = true};
 }
 
 Result<float> hadamard_scale(const AdapterSpec& spec, const HadamardFields& fields, std::string_view path, int64_t rank) {
@@ -166,7 +167,7 @@ Result<float> hadamard_scale(const AdapterSpec& spec, const HadamardFields& fiel
   if (!fields.has_alpha && spec.alpha_pattern.empty()) return plain;
   constexpr double kNone = -1.0;
   ASSIGN_OR_RETURN(const double alpha, spec.alpha_at(path, fields.has_alpha ? fields.alpha : kNone));
-  return alpha == kNone ? plain : static_cast<float>(alpha / static_cast<double>(rank));
+  return alpha == kNone ? plain : lora_scale(alpha, rank, /*rslora=*/false);
 }
 
 Status build_flora(Builder& builder) {

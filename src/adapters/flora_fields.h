@@ -1,14 +1,13 @@
 // The fields of the FLORA and HIRA types, read once for everybody who needs them. Private to adapters/.
 #pragma once
 
-#include <string>
-
+#include "adapters/kind_tensors.h"
 #include "adapters/spec.h"
 
 namespace umbel {
 
 struct HadamardFields {
-  std::string prefix;  // of the tensor names: "flora" or "hira"
+  const HadamardTensors* tensors = &kFloraTensors;
   bool residual = false;
   bool scale_bias = false;
   bool store_offset = false;  // tensors hold value - 1

@@ -162,7 +162,7 @@ TEST(FloraTest, EmbeddingBecomesATable) {
 
 TEST(FloraTest, RefusesByName) {
   const SmallBase base;
-  for (const auto& [field, setting] : std::map<std::string, ConfigValue>{
+  for (const auto& [field, setting] : std::map<std::string, OrderedJson>{
            {"form", value("other")}, {"reduction", value("max")}, {"flora_format", value(2)}, {"gates", value(3)}}) {
     SmallFile file = flora_file(2);
     file.set(field, setting);

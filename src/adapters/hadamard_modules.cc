@@ -5,11 +5,12 @@
 #include <optional>
 
 #include "adapters/flora_fields.h"
+#include "adapters/registry.h"
+#include "adapters/tensor_names.h"
 
 namespace umbel {
 namespace {
 
-constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kFile = "adapter_model.safetensors: ";
 
 // Where a tensor of this name belongs; none for a tensor that is no factor.
@@ -19,15 +20,14 @@ struct FactorName {
   bool is_a;
 };
 
-std::optional<FactorName> parse_factor(std::string_view name, const std::string& prefix) {
-  if (!name.starts_with(kPrefix)) return {};
-  name.remove_prefix(kPrefix.size());
-  for (const bool embedding : {true, false}) {
-    for (const bool is_a : {true, false}) {
-      const std::string suffix = "." + prefix + (embedding ? "_embedding" : "") + (is_a ? "_A" : "_B");
-      if (!name.ends_with(suffix) || name.size() == suffix.size()) continue;
-      return FactorName{std::string(name.substr(0, name.size() - suffix.size())), embedding, is_a};
-    }
+std::optional<FactorName> parse_factor(std::string_view name, const HadamardTensors& tensors) {
+  name = without_prefix(name);
+  const size_t length = path_length(name);
+  if (length == 0) return {};
+  const std::string_view suffix = name.substr(length + 1);
+  for (const KindTensor* tensor : {&tensors.a, &tensors.b, &tensors.embedding_a, &tensors.embedding_b}) {
+    if (suffix != tensor->suffix) continue;
+    return FactorName{std::string(name.substr(0, length)), tensor->embedding, tensor == &tensors.a || tensor == &tensors.embedding_a};
   }
   return {};
 }
@@ -61,7 +61,7 @@ Status complete(const AdapterSource& source, const HadamardFields& fields, const
     if (module.b.empty()) module.b = ones({target.out, module.a.shape()[0]});
   }
   const int64_t rank = module.rank();
-  ASSIGN_OR_RETURN(const int64_t wanted, source.spec.rank_at(path, fields.prefix == "hira" ? 32 : 1));
+  ASSIGN_OR_RETURN(const int64_t wanted, source.spec.rank_at(path, default_rank(source.spec.peft_type)));
   if (module.b.shape()[1] != rank || (rank != wanted && !fields.rank_of_file)) {
     return invalid_argument(kFile + path + ": the factors are " + shape_string(module.a.shape()) + " and " +
                             shape_string(module.b.shape()) + ", adapter_config.json says rank " + std::to_string(wanted));
@@ -86,7 +86,7 @@ Result<HadamardModules> read_hadamard_modules(const AdapterSource& source, const
   RETURN_IF_ERROR(fields.finish(source.spec.peft_type, ignored));
   HadamardModules made{.residual = hadamard.residual, .scale_bias = hadamard.scale_bias};
   for (const auto& [name, view] : source.tensors) {
-    const std::optional<FactorName> factor = parse_factor(name, hadamard.prefix);
+    const std::optional<FactorName> factor = parse_factor(name, *hadamard.tensors);
     if (!factor) {
       made.others.emplace(name, view);
       continue;

@@ -11,11 +11,11 @@ class FeedForward {
  public:
   static Result<FeedForward> read(Fields& fields) {
     FeedForward made;
-    const ConfigValue* value = fields.take("feedforward_modules");
+    const OrderedJson* value = fields.take("feedforward_modules");
     if (value == nullptr) return made;
     made.known_ = true;
-    if (const std::string* text = value->as<std::string>()) {
-      ASSIGN_OR_RETURN(Pattern pattern, Pattern::compile(*text));
+    if (value->is_string()) {
+      ASSIGN_OR_RETURN(Pattern pattern, Pattern::compile(value->get_ref<const std::string&>()));
       made.pattern_.push_back(std::move(pattern));
       return made;
     }
@@ -41,8 +41,7 @@ class FeedForward {
 
 Status add(Builder& builder, int32_t index, bool input_side) {
   const Target& target = builder.targets()[index];
-  ASSIGN_OR_RETURN(Tensor vector,
-                   builder.take(target, "ia3_l", input_side ? Shape{1, target.in} : Shape{target.out, 1}));
+  ASSIGN_OR_RETURN(Tensor vector, builder.take(target, input_side ? kIa3Input : kIa3Output, 1));
   ASSIGN_OR_RETURN(LinearTerms* const terms, builder.add_linear(index));
   const float* l = builder.adapter().keep_f32(std::move(vector));
   terms->scale.push_back(input_side ? ScaleTerm{l, nullptr} : ScaleTerm{nullptr, l});
@@ -66,8 +65,8 @@ Status build_ia3(Builder& builder) {
     const Target& target = builder.targets()[index];
     ASSIGN_OR_RETURN(bool input_side, feed_forward.matches(target.path));
     if (!feed_forward.known()) {  // PEFT fills the field from a table by model type; the file's shapes say the same
-      const TensorView* view = builder.take_view(Builder::tensor_name(target, "ia3_l"));
-      input_side = view != nullptr && view->shape == Shape{1, target.in};
+      const TensorView* view = builder.take_view(Builder::tensor_name(target, kIa3Input.suffix));
+      input_side = view != nullptr && view->shape == file_shape(kIa3Input, target, 1);
     }
     RETURN_IF_ERROR(add(builder, index, input_side));
     ++report.targets_applied;

@@ -64,7 +64,7 @@ TEST(Ia3Test, SidesFollowTheField) {
   EXPECT_TRUE(file.build(base).ok());
   file.set("feedforward_modules", list({value("own_proj")}));  // a list matches endings without a dot
   EXPECT_TRUE(file.build(base).ok());
-  file.set("feedforward_modules", ConfigValue{});  // absent: the shapes tell
+  file.set("feedforward_modules", OrderedJson());  // absent: the shapes tell
   EXPECT_TRUE(file.build(base).ok());
   file.set("feedforward_modules", list({value("k_proj")}));
   EXPECT_THAT(file.build(base).status().message(), HasSubstr("k_proj.ia3_l has shape [12, 1]"));

@@ -11,5 +11,7 @@ Status build_ia3(Builder& builder);
 Status build_vera(Builder& builder);
 Status build_flora(Builder& builder);  // the format of docs/flora-format.md
 Status build_hira(Builder& builder);   // PEFT's residual, Hadamard form
+Status build_loha(Builder& builder);
+Status build_miss(Builder& builder);
 
 }  // namespace umbel

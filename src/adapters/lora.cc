@@ -1,7 +1,4 @@
-// LoRA, rsLoRA and DoRA: tensors of PEFT's LORA type (flora.md has the table; PEFT 0.21 lora/layer.py, lora/dora.py).
-//
-//   lora_A.weight [r, in], lora_B.weight [out, r], lora_B.bias [out] (lora_bias), lora_magnitude_vector [out] (DoRA);
-//   embedding: lora_embedding_A [r, vocab], lora_embedding_B [dim, r]; DoRA there: lora_magnitude_vector [dim]
+// LoRA, rsLoRA and DoRA: the tensors of PEFT's LORA type (kind_tensors.h; PEFT 0.21 lora/layer.py, lora/dora.py).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -9,19 +6,19 @@
 #include "adapters/dora.h"
 #include "adapters/kinds.h"
 #include "adapters/lora_fields.h"
-#include "adapters/parts.h"
+#include "adapters/tokens.h"
 
 namespace umbel {
 namespace {
 
 // Some initialisations take the adapter's start out of the base's weights. Files converted on saving say `true` here.
 Status check_init(Fields& fields) {
-  const ConfigValue* init = fields.take("init_lora_weights");
-  if (init == nullptr || init->as<bool>() != nullptr) return ok_status();
-  const std::string* name = init->as<std::string>();
-  if (name == nullptr) return field_error("init_lora_weights", *init, "true, false or a name");
-  if (*name == "gaussian" || *name == "orthogonal" || *name == "eva") return ok_status();
-  return unsupported("adapter_config.json: init_lora_weights is '" + *name +
+  const OrderedJson* init = fields.take("init_lora_weights");
+  if (init == nullptr || init->is_boolean()) return ok_status();
+  if (!init->is_string()) return field_error("init_lora_weights", *init, "true, false or a name");
+  const std::string& name = init->get_ref<const std::string&>();
+  if (name == "gaussian" || name == "orthogonal" || name == "eva") return ok_status();
+  return unsupported("adapter_config.json: init_lora_weights is '" + name +
                      "', which trains against a changed base model; save the adapter again with "
                      "path_initial_model_for_weight_conversion, which makes it a plain LoRA");
 }
@@ -56,21 +53,21 @@ class LoraBuild {
       if (!selects(index)) selected.push_back(index);
     }
     std::sort(selected.begin(), selected.end());
-    RETURN_IF_ERROR(check_equal(embedding, "lora_embedding_A", head, "lora_B.weight", true));
-    return check_equal(embedding, "lora_embedding_B", head, "lora_A.weight", true);
+    RETURN_IF_ERROR(check_equal(embedding, kLoraEmbeddingA.suffix, head, kLoraB.suffix, true));
+    return check_equal(embedding, kLoraEmbeddingB.suffix, head, kLoraA.suffix, true);
   }
 
   Status add(int32_t index) {
     const Target& target = builder_.targets()[index];
     ASSIGN_OR_RETURN(rank_, builder_.rank_at(target));
-    ASSIGN_OR_RETURN(const double alpha, builder_.spec().alpha_at(target.path, fields_.alpha));
+    ASSIGN_OR_RETURN(const double alpha, builder_.spec().alpha_at(builder_.own_path(target), fields_.alpha));
     scale_ = lora_scale(alpha, rank_, fields_.rslora);
     return target.kind == TargetKind::kEmbedding ? add_embedding(index) : add_linear(index);
   }
 
  private:
   // Tensors that PEFT ties in memory are equal (or transposes) in the file.
-  Status check_equal(int32_t left, const char* left_suffix, int32_t right, const char* right_suffix, bool transpose) {
+  Status check_equal(int32_t left, std::string_view left_suffix, int32_t right, std::string_view right_suffix, bool transpose) {
     const std::string left_name = Builder::tensor_name(builder_.targets()[left], left_suffix);
     const std::string right_name = Builder::tensor_name(builder_.targets()[right], right_suffix);
     const TensorView* a = builder_.take_view(left_name);
@@ -89,16 +86,14 @@ class LoraBuild {
   }
 
   Result<std::vector<float>> magnitude(const Target& target) {
-    const std::string plain = Builder::tensor_name(target, "lora_magnitude_vector");
-    const std::string name = builder_.has(plain) ? plain : plain + ".weight";
-    ASSIGN_OR_RETURN(const Tensor vector, builder_.take(builder_.has(name) ? name : plain, {target.out}));
+    ASSIGN_OR_RETURN(const Tensor vector, builder_.take(target, kLoraMagnitude, rank_));
     return std::vector<float>(vector.f32(), vector.f32() + target.out);
   }
 
   Status add_linear(int32_t index) {
     const Target& target = builder_.targets()[index];
-    ASSIGN_OR_RETURN(const Tensor a, builder_.take(target, "lora_A.weight", {rank_, target.in}));
-    ASSIGN_OR_RETURN(const Tensor b, builder_.take(target, "lora_B.weight", {target.out, rank_}));
+    ASSIGN_OR_RETURN(const Tensor a, builder_.take(target, kLoraA, rank_));
+    ASSIGN_OR_RETURN(const Tensor b, builder_.take(target, kLoraB, rank_));
     LowRankTerm term = builder_.low_rank(a, b, scale_);
     ASSIGN_OR_RETURN(LinearTerms* const terms, builder_.add_linear(index));
     if (fields_.dora) {
@@ -115,7 +110,7 @@ class LoraBuild {
 
   Status add_bias(int32_t index, LinearTerms& terms) {
     const Target& target = builder_.targets()[index];
-    ASSIGN_OR_RETURN(Tensor bias, builder_.take(target, "lora_B.bias", {target.out}));
+    ASSIGN_OR_RETURN(Tensor bias, builder_.take(target, kLoraBias, rank_));
     const float* base = builder_.bias_of(index);
     for (int64_t i = 0; i < target.out; ++i)
       bias.f32()[i] = scale_ * bias.f32()[i] + (base == nullptr ? 0.0f : base[i]);
@@ -144,8 +139,8 @@ class LoraBuild {
     }
     if (fields_.bias)
       return unsupported("adapter_config.json: lora_bias is not defined for the embedding " + target.path);
-    ASSIGN_OR_RETURN(const Tensor a, builder_.take(target, "lora_embedding_A", {rank_, target.in}));
-    ASSIGN_OR_RETURN(const Tensor b, builder_.take(target, "lora_embedding_B", {target.out, rank_}));
+    ASSIGN_OR_RETURN(const Tensor a, builder_.take(target, kLoraEmbeddingA, rank_));
+    ASSIGN_OR_RETURN(const Tensor b, builder_.take(target, kLoraEmbeddingB, rank_));
     Tensor a_t = transposed(a);
     Tensor b_t = transposed(b);
     if (fields_.dora) return add_dora_embedding(target, a_t, b_t);
@@ -178,7 +173,9 @@ class LoraBuild {
     for (int64_t token = 0; token < target.in; ++token) {
       for (int64_t i = 0; i < target.out; ++i) table.f32()[token * target.out + i] *= ratio[i];
     }
-    builder_.adapter().add_embedding().own_table = builder_.adapter().keep_f32(std::move(table));
+    EmbeddingTerms& terms = builder_.adapter().add_embedding();
+    terms.own_table = builder_.adapter().keep_f32(std::move(table));
+    terms.table_rows = target.in;
     return ok_status();
   }
 
@@ -192,7 +189,7 @@ class LoraBuild {
 
 Result<LoraFields> read_lora_fields(Fields& fields) {
   LoraFields lora;
-  ASSIGN_OR_RETURN(lora.alpha, fields.number("lora_alpha", 8));
+  ASSIGN_OR_RETURN(lora.alpha, fields.number("lora_alpha", kLoraAlphaDefault));
   ASSIGN_OR_RETURN(lora.rslora, fields.boolean("use_rslora", false));
   ASSIGN_OR_RETURN(lora.dora, fields.boolean("use_dora", false));
   ASSIGN_OR_RETURN(lora.bias, fields.boolean("lora_bias", false));
@@ -207,11 +204,6 @@ Result<LoraFields> read_lora_fields(Fields& fields) {
                           "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
                           "monteclora_config", "velora_config", "target_parameters"});
   return lora;
-}
-
-float lora_scale(double alpha, int64_t rank, bool rslora) {
-  const auto size = static_cast<double>(rank);
-  return static_cast<float>(rslora ? alpha / std::sqrt(size) : alpha / size);
 }
 
 Status build_lora(Builder& builder) {

@@ -1,7 +1,7 @@
 // The fields of PEFT's LORA type, read once for everybody who needs them. Private to adapters/.
 #pragma once
 
-#include "adapters/config_value.h"
+#include "adapters/config_fields.h"
 
 namespace umbel {
 
@@ -11,13 +11,10 @@ struct LoraFields {
   bool dora = false;
   bool bias = false;
   bool ensure_weight_tying = false;
-  const ConfigValue* token_indices = nullptr;
+  const OrderedJson* token_indices = nullptr;
 };
 
 // Active fields that are not computed here stay unread, so that fields.finish() refuses them.
 Result<LoraFields> read_lora_fields(Fields& fields);
-
-// s = alpha / rank, or alpha / sqrt(rank) for rsLoRA.
-float lora_scale(double alpha, int64_t rank, bool rslora);
 
 }  // namespace umbel

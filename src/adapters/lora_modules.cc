@@ -5,20 +5,22 @@
 #include <set>
 #include <vector>
 
+#include "adapters/kind_tensors.h"
 #include "adapters/lora_fields.h"
+#include "adapters/registry.h"
+#include "adapters/tensor_names.h"
 
 namespace umbel {
 namespace {
 
-constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kFile = "adapter_model.safetensors: ";
 
 // "base_model.model.PATH.SUFFIX" -> PATH.
 std::optional<std::string> path_of(std::string_view name, std::string_view suffix) {
-  if (!name.starts_with(kPrefix) || !name.ends_with(suffix) || name.size() <= kPrefix.size() + suffix.size() + 1) return {};
-  name = name.substr(kPrefix.size(), name.size() - kPrefix.size() - suffix.size());
-  if (!name.ends_with('.')) return {};
-  return std::string(name.substr(0, name.size() - 1));
+  name = without_prefix(name);
+  const size_t length = path_length(name);
+  if (length == 0 || name.substr(length + 1) != suffix) return {};
+  return std::string(name.substr(0, length));
 }
 
 // Two dimensions, a float type, finite values.
@@ -55,7 +57,7 @@ class LoraReader {
   Result<LoraModules> read() {
     for (const auto& [name, view] : source_.tensors) {
       for (const bool embedding : {false, true}) {
-        const auto path = path_of(name, embedding ? "lora_embedding_A" : "lora_A.weight");
+        const auto path = path_of(name, (embedding ? kLoraEmbeddingA : kLoraA).suffix);
         if (path) RETURN_IF_ERROR(add(*path, embedding));
       }
     }
@@ -79,7 +81,7 @@ class LoraReader {
     LoraModule module{.embedding = embedding};
     ASSIGN_OR_RETURN(module.a, take(lora_a_name(path, embedding)));
     ASSIGN_OR_RETURN(module.b, take(lora_b_name(path, embedding)));
-    ASSIGN_OR_RETURN(const int64_t rank, source_.spec.rank_at(path, 8));
+    ASSIGN_OR_RETURN(const int64_t rank, source_.spec.rank_at(path, default_rank(source_.spec.peft_type)));
     if (module.rank() != rank || module.b.shape()[1] != rank) {
       return invalid_argument(kFile + path + ": the factors are " + shape_string(module.a.shape()) + " and " +
                               shape_string(module.b.shape()) + ", adapter_config.json says rank " + std::to_string(rank));
@@ -127,11 +129,11 @@ LoraModule folded(const Target& target, const LowRankTerm& term) {
 }  // namespace
 
 std::string lora_a_name(const std::string& path, bool embedding) {
-  return std::string(kPrefix) + path + (embedding ? ".lora_embedding_A" : ".lora_A.weight");
+  return tensor_name(path, (embedding ? kLoraEmbeddingA : kLoraA).suffix);
 }
 
 std::string lora_b_name(const std::string& path, bool embedding) {
-  return std::string(kPrefix) + path + (embedding ? ".lora_embedding_B" : ".lora_B.weight");
+  return tensor_name(path, (embedding ? kLoraEmbeddingB : kLoraB).suffix);
 }
 
 Result<LoraModules> read_lora_modules(const AdapterSource& source) {

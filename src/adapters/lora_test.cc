@@ -329,7 +329,7 @@ TEST(LoraTest, TrainableTokensOfBothSidesOfATiedBase) {
 // Everything that is wrong with a file is named.
 TEST(LoraTest, RefusesByName) {
   const SmallBase base;
-  const auto with = [&](const char* field, ConfigValue setting) {
+  const auto with = [&](const char* field, OrderedJson setting) {
     SmallFile file = lora_on_q(2, base);
     file.set(field, std::move(setting));
     return failure(file, base);

@@ -46,16 +46,17 @@ void scale_row(const std::vector<ScaleTerm>& scale, int64_t o, std::vector<float
 MergedLinear merge_linear(const Target& target, const LinearTerms* terms) {
   static const LinearTerms kNone;
   const LinearTerms& all = terms == nullptr ? kNone : *terms;
-  MergedLinear merged{Tensor(DType::kF32, {target.out, target.in}), {}};
+  const kernels::FrozenMatrix& weight = all.own_weight != nullptr ? *all.own_weight : *target.weight;
+  MergedLinear merged{Tensor(DType::kF32, {weight.out(), target.in}), {}};
   std::vector<WideTerm> low_rank;
-  for (const LowRankTerm& term : all.low_rank) low_rank.push_back(widen(term, target.in, target.out));
+  for (const LowRankTerm& term : all.low_rank) low_rank.push_back(widen(term, target.in, weight.out()));
   std::vector<float> row(target.in);
-  for (int64_t o = 0; o < target.out; ++o) {
-    (all.own_weight != nullptr ? all.own_weight : target.weight)->read_row(o, row.data());
+  for (int64_t o = 0; o < weight.out(); ++o) {
+    weight.read_row(o, row.data());
     scale_row(all.scale, o, row);
     for (const WideTerm& wide : low_rank) {
       for (int32_t j = 0; j < wide.term->rank; ++j) {
-        const float factor = wide.b_t[j * target.out + o];
+        const float factor = wide.b_t[j * weight.out() + o];
         const float* a = wide.a.data() + j * target.in;
         for (int64_t i = 0; i < target.in; ++i) row[i] += factor * a[i];
       }
@@ -71,15 +72,17 @@ MergedLinear merge_linear(const Target& target, const LinearTerms* terms) {
 }
 
 Tensor merge_embedding(const Target& target, const EmbeddingTerms* terms) {
-  Tensor table(DType::kF32, {target.in, target.out});
+  const bool own = terms != nullptr && terms->own_table != nullptr;
+  const int64_t rows = own && terms->table_rows > 0 ? terms->table_rows : target.in;
   const int64_t dim = target.out;
-  for (int64_t token = 0; token < target.in; ++token) {
+  Tensor table(DType::kF32, {rows, dim});
+  for (int64_t token = 0; token < rows; ++token) {
     float* row = table.f32() + token * dim;
-    if (terms != nullptr && terms->own_table != nullptr) {
+    if (own) {
       std::copy_n(terms->own_table + token * dim, dim, row);
-      continue;
+    } else {
+      read_weight_row(target, token, row);
     }
-    read_weight_row(target, token, row);
     for (int32_t j = 0; terms != nullptr && j < terms->rank; ++j) {
       const float factor = terms->scale * terms->a_t[token * terms->rank + j];
       for (int64_t i = 0; i < dim; ++i) row[i] += factor * terms->b_t[j * dim + i];

@@ -16,7 +16,8 @@ struct MergedLinear {
   Tensor bias;    // f32 [out]; empty when the layer has none
 };
 
-// terms null = the base as it is. target: kLinear or kHead.
+// terms null = the base as it is. target: kLinear or kHead. An adapter with a vocabulary of its own has its own number of
+// rows at embedding and head.
 MergedLinear merge_linear(const Target& target, const LinearTerms* terms);
 
 // f32 [vocab, dim]: row t is what the embedding of token t becomes. target: kEmbedding.

@@ -21,11 +21,14 @@ struct BuildOptions {
   DType factor_dtype =
       DType::kF32;                  // of low-rank factors: kF32, or kBF16 in 16-bit modes. Scale vectors are always f32
   int64_t rank_max = 4096;          // a larger rank in a file is refused by number
+  int64_t vocabulary_max = INT32_MAX;  // likewise an adapter's own vocabulary
   SharedTensors* shared = nullptr;  // where adapters meet that carry the same projections; null = no sharing
 };
 
 // "lora" for "LORA", ...; empty for a type that is not computed here.
 std::string_view kind_name(std::string_view peft_type);
+// r where a configuration does not say it: PEFT's default for the type. REQUIRES a type that is computed here.
+int64_t default_rank(std::string_view peft_type);
 // All peft_types, for messages.
 std::vector<std::string> kind_types();
 

@@ -24,13 +24,14 @@ Result<Pattern> compile_field(std::string_view field, const std::string& text) {
 
 Result<ModuleSelector> parse_selector(Fields& fields, std::string_view name) {
   ModuleSelector selector;
-  const ConfigValue* value = fields.take(name);
+  const OrderedJson* value = fields.take(name);
   if (value == nullptr) return selector;
-  if (const std::string* text = value->as<std::string>()) {
-    if (lower(*text) == "all-linear") {
+  if (value->is_string()) {
+    const std::string& text = value->get_ref<const std::string&>();
+    if (lower(text) == "all-linear") {
       selector.all_linear = true;
-    } else if (!text->empty()) {
-      ASSIGN_OR_RETURN(Pattern pattern, compile_field(name, *text));
+    } else if (!text.empty()) {
+      ASSIGN_OR_RETURN(Pattern pattern, compile_field(name, text));
       selector.pattern.push_back(std::move(pattern));
     }
     return selector;
@@ -39,39 +40,40 @@ Result<ModuleSelector> parse_selector(Fields& fields, std::string_view name) {
   return selector;
 }
 
-// The entries of a {pattern: value} field, in key order.
-Result<std::map<std::string, ConfigValue>> pattern_entries(Fields& fields, std::string_view name) {
-  std::map<std::string, ConfigValue> entries;
-  const ConfigValue* value = fields.take(name);
-  if (value == nullptr) return entries;
-  const ConfigObject* object = value->as<ConfigObject>();
-  if (object == nullptr) return field_error(name, *value, "an object of pattern: number");
-  for (const ConfigField& field : *object) entries[field.name] = field.value;
-  return entries;
-}
-
 // PEFT searches a key as ^(.*\.)?(key)$ in the path.
 Result<Pattern> ending_pattern(std::string_view field, const std::string& key) {
   return compile_field(field, "(.*\\.)?(" + key + ")");
 }
 
-Status parse_patterns(Fields& fields, AdapterSpec& spec) {
-  ASSIGN_OR_RETURN(const auto ranks, pattern_entries(fields, "rank_pattern"));
-  for (const auto& [key, value] : ranks) {
-    const int64_t* rank = value.as<int64_t>();
-    if (rank == nullptr || *rank < 1) return field_error("rank_pattern['" + key + "']", value, "a positive integer");
-    ASSIGN_OR_RETURN(Pattern pattern, ending_pattern("rank_pattern", key));
-    spec.rank_pattern.emplace_back(std::move(pattern), *rank);
+constexpr size_t kPatternsMax = 16384;  // each is tried at every module
+
+// A {pattern: value} field in the file's order. read: a value, none where it has another type.
+template <typename T, typename Read>
+Status parse_pattern(Fields& fields, std::string_view name, const char* expected, ModulePattern<T>& into, const Read& read) {
+  const OrderedJson* object = fields.take(name);
+  if (object == nullptr) return ok_status();
+  if (!object->is_object()) return field_error(name, *object, "an object of pattern: number");
+  if (object->size() > kPatternsMax) {
+    return Status(Code::kTooLong, "adapter_config.json: " + std::string(name) + " has " + std::to_string(object->size()) +
+                                      " patterns, at most " + std::to_string(kPatternsMax) + " are read");
   }
-  ASSIGN_OR_RETURN(const auto alphas, pattern_entries(fields, "alpha_pattern"));
-  for (const auto& [key, value] : alphas) {
-    const int64_t* whole = value.as<int64_t>();
-    const double* broken = value.as<double>();
-    if (whole == nullptr && broken == nullptr) return field_error("alpha_pattern['" + key + "']", value, "a number");
-    ASSIGN_OR_RETURN(Pattern pattern, ending_pattern("alpha_pattern", key));
-    spec.alpha_pattern.emplace_back(std::move(pattern), whole != nullptr ? static_cast<double>(*whole) : *broken);
+  for (auto field = object->begin(); field != object->end(); ++field) {
+    const std::optional<T> value = read(*field);
+    if (!value) return field_error(std::string(name) + "['" + field.key() + "']", *field, expected);
+    ASSIGN_OR_RETURN(Pattern pattern, ending_pattern(name, field.key()));
+    into.emplace_back(std::move(pattern), *value);
   }
   return ok_status();
+}
+
+Status parse_patterns(Fields& fields, AdapterSpec& spec) {
+  RETURN_IF_ERROR(parse_pattern(fields, "rank_pattern", "a positive integer", spec.rank_pattern, [](const OrderedJson& value) {
+    const std::optional<int64_t> rank = as_integer(value);
+    return rank && *rank >= 1 ? rank : std::nullopt;
+  }));
+  return parse_pattern(fields, "alpha_pattern", "a number", spec.alpha_pattern, [](const OrderedJson& value) {
+    return value.is_number() ? std::optional(value.get<double>()) : std::nullopt;
+  });
 }
 
 Status parse_layers(Fields& fields, AdapterSpec& spec) {
@@ -182,11 +184,13 @@ Result<bool> AdapterSpec::selects(std::string_view path, TargetKind kind) const 
   if (target.all_linear) return kind == TargetKind::kLinear;
   ASSIGN_OR_RETURN(const bool matched, target.matches(path));
   if (!matched || !layers_limited) return matched;
+  // A name that is the whole path counts whatever its layer, as in PEFT.
+  if (std::find(target.names.begin(), target.names.end(), path) != target.names.end()) return true;
   ASSIGN_OR_RETURN(const int64_t index, layer_index(path, layers_pattern));
   return std::find(layers.begin(), layers.end(), index) != layers.end();
 }
 
-Result<AdapterSpec> parse_spec(const ConfigObject& config) {
+Result<AdapterSpec> parse_spec(const OrderedJson& config) {
   Fields fields(config);
   AdapterSpec spec;
   ASSIGN_OR_RETURN(spec.peft_type, fields.text("peft_type", ""));
@@ -205,7 +209,7 @@ Result<AdapterSpec> parse_spec(const ConfigObject& config) {
     return invalid_argument("adapter_config.json: exclude_modules can't be all-linear; list the modules");
   }
   RETURN_IF_ERROR(parse_layers(fields, spec));
-  if (const ConfigValue* rank = fields.take("r"); rank != nullptr) {
+  if (const OrderedJson* rank = fields.take("r"); rank != nullptr) {
     ASSIGN_OR_RETURN(spec.rank, fields.integer("r", 0));
   }
   RETURN_IF_ERROR(parse_patterns(fields, spec));

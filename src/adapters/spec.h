@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "adapters/config_value.h"
+#include "adapters/config_fields.h"
 #include "adapters/pattern.h"
 #include "adapters/targets.h"
 #include "base/status.h"
@@ -28,8 +28,7 @@ struct ModuleSelector {
   Result<bool> matches(std::string_view path) const;
 };
 
-// rank_pattern or alpha_pattern: the first key whose pattern matches a path's end decides. Python takes keys in file
-// order; here they are sorted, which is the order in which PEFT writes them.
+// rank_pattern or alpha_pattern: the first key, in the file's order, whose pattern matches a path's end decides, as in PEFT.
 template <typename T>
 using ModulePattern = std::vector<std::pair<Pattern, T>>;
 
@@ -46,7 +45,7 @@ struct AdapterSpec {
   ModulePattern<double> alpha_pattern;
   std::vector<std::string> modules_to_save;
   std::string bias = "none";  // "none", "all", or "KIND_only"
-  ConfigObject own;           // the kind's fields
+  OrderedJson own = OrderedJson::object();  // the kind's fields
   std::vector<std::string> warnings;
 
   int64_t rank_max() const;  // the largest of r and rank_pattern
@@ -59,12 +58,16 @@ struct AdapterSpec {
   bool saves(std::string_view path) const;
 };
 
-Result<AdapterSpec> parse_spec(const ConfigObject& config);
+// config: an object. At most 16384 patterns of a kind (kTooLong).
+Result<AdapterSpec> parse_spec(const OrderedJson& config);
 
-// One adapter as read from its folder: names of tensors as in the file. The views' bytes outlive the build.
+// One adapter as read from its folder, its tensors by their one name (adapters/tensor_names.h). The views' bytes outlive
+// the build.
 struct AdapterSource {
   AdapterSpec spec;
   std::map<std::string, TensorView> tensors;
+  std::map<std::string, std::string> spelled = {};    // the file's name of a tensor, where it is another one
+  std::map<std::string, std::string> own_paths = {};  // the adapter's path of a base module, where it is another one
 };
 
 }  // namespace umbel

@@ -8,12 +8,14 @@
 namespace umbel {
 namespace {
 
+using testing::ConfigField;
+using testing::ConfigObject;
 using testing::list;
 using testing::object;
 using testing::value;
 
-AdapterSpec parsed(ConfigObject config) {
-  Result<AdapterSpec> spec = parse_spec(config);
+AdapterSpec parsed(const ConfigObject& config) {
+  Result<AdapterSpec> spec = parse_spec(object(config));
   EXPECT_TRUE(spec.ok()) << spec.status().to_string();
   return spec.ok() ? std::move(spec).value() : AdapterSpec{};
 }
@@ -113,9 +115,38 @@ TEST(SpecTest, RankAndAlphaPatterns) {
   EXPECT_EQ(spec.rank_max(), 16);
 }
 
+// PEFT: the first key, as the file has them, that matches the path's end.
+TEST(SpecTest, OverlappingPatternsAreTriedInTheOrderOfTheFile) {
+  const auto alpha = [](const char* text) {
+    const OrderedJson config = parse_ordered_json(text, "adapter_config.json").value();
+    const AdapterSpec spec = parse_spec(config).value();
+    return std::pair(*spec.alpha_at(kQ3, 16.0), *spec.rank_at(kQ3, 8));
+  };
+  EXPECT_EQ(alpha(R"({"peft_type": "LORA", "alpha_pattern": {"q_proj": 64, "layers.3.self_attn.q_proj": 2},
+                      "rank_pattern": {"self_attn.q_proj": 3, ".*q_proj": 5}})"),
+            std::pair(64.0, int64_t{3}));
+  EXPECT_EQ(alpha(R"({"peft_type": "LORA", "alpha_pattern": {"layers.3.self_attn.q_proj": 2, "q_proj": 64},
+                      "rank_pattern": {".*q_proj": 5, "self_attn.q_proj": 3}})"),
+            std::pair(2.0, int64_t{5}));
+  // A name that stands twice keeps its first place and has its last value, as in Python.
+  EXPECT_EQ(alpha(R"({"peft_type": "LORA", "alpha_pattern": {"q_proj": 64, ".*proj": 2, "q_proj": 7}})").first, 7.0);
+  EXPECT_EQ(alpha(R"({"peft_type": "LORA", "alpha_pattern": {"z.*": 1, "v_proj": 2, "a|q_proj": 3, "q_proj": 4}})").first, 3.0);
+}
+
+// PEFT limits only what a name's ending selects: a path that stands in target_modules as it is counts in every layer.
+TEST(SpecTest, AWholePathIsNotLimitedByLayers) {
+  const AdapterSpec spec = parsed({{"peft_type", value("LORA")},
+                                   {"target_modules", list({value("v_proj"), value(kQ3)})},
+                                   {"layers_to_transform", list({value(0)})}});
+  EXPECT_TRUE(selects(spec, kQ3));
+  EXPECT_FALSE(selects(spec, kQ13));
+  EXPECT_TRUE(selects(spec, "model.layers.0.self_attn.v_proj"));
+  EXPECT_FALSE(selects(spec, "model.layers.3.self_attn.v_proj"));
+}
+
 TEST(SpecTest, BadFieldsAreNamed) {
-  const auto message = [](ConfigObject config) {
-    Result<AdapterSpec> spec = parse_spec(config);
+  const auto message = [](const ConfigObject& config) {
+    Result<AdapterSpec> spec = parse_spec(object(config));
     return spec.ok() ? std::string("ok") : spec.status().message();
   };
   const ConfigField type{"peft_type", value("LORA")};

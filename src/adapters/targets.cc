@@ -25,4 +25,11 @@ int32_t TargetTable::find(std::string_view path) const {
   return found == index_.end() ? -1 : found->second;
 }
 
+int32_t TargetTable::find_stored(std::string_view path) const {
+  const int32_t as_it_is = find(path);
+  if (as_it_is >= 0) return as_it_is;
+  if (path == "embed_out") return find("lm_head");
+  return prefix_.empty() ? -1 : find(prefix_ + std::string(path));
+}
+
 }  // namespace umbel

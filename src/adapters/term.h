@@ -37,12 +37,14 @@ struct LinearTerms {
   std::vector<LowRankTerm> low_rank;
   float dropout = 0.0f;                               // rate, of x as the low-rank terms read it in training
   const float* bias = nullptr;                        // c, ready made: [out]; null = the base's bias as it is
-  const kernels::FrozenMatrix* own_weight = nullptr;  // replaces W (modules_to_save); scale terms are empty then
+  const kernels::FrozenMatrix* own_weight = nullptr;  // replaces W (modules_to_save); scale terms are empty then.
+                                                      // At the head its out may be another one than the base's
 };
 
 // What one adapter does at the token embedding.
 struct EmbeddingTerms {
-  const float* own_table = nullptr;  // modules_to_save: [vocab, dim]
+  const float* own_table = nullptr;  // modules_to_save, a resized vocabulary: [table_rows, dim]
+  int64_t table_rows = 0;            // of own_table; 0 = as many as the base's
   int32_t rank = 0;                  // LoRA: y += scale * b[:, :] a_t[token]
   const float* a_t = nullptr;        // [vocab, rank]
   const float* b_t = nullptr;        // [rank, dim]

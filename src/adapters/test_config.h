@@ -3,16 +3,33 @@
 
 #include <initializer_list>
 #include <string>
+#include <vector>
 
-#include "adapters/config_value.h"
+#include "io/json.h"
 
 namespace umbel::testing {
 
-inline ConfigValue value(bool flag) { return {flag}; }
-inline ConfigValue value(int number) { return {static_cast<int64_t>(number)}; }
-inline ConfigValue value(double number) { return {number}; }
-inline ConfigValue value(const char* text) { return {std::string(text)}; }
-inline ConfigValue list(std::initializer_list<ConfigValue> items) { return {ConfigList(items)}; }
-inline ConfigValue object(std::initializer_list<ConfigField> fields) { return {ConfigObject(fields)}; }
+struct ConfigField {
+  std::string name;
+  OrderedJson value;
+};
+using ConfigObject = std::vector<ConfigField>;
+
+inline OrderedJson value(bool flag) { return flag; }
+inline OrderedJson value(int number) { return number; }
+inline OrderedJson value(double number) { return number; }
+inline OrderedJson value(const char* text) { return text; }
+inline OrderedJson list(std::initializer_list<OrderedJson> items) {
+  OrderedJson made = OrderedJson::array();
+  for (const OrderedJson& item : items) made.push_back(item);
+  return made;
+}
+inline OrderedJson object(const ConfigObject& fields) {
+  OrderedJson made = OrderedJson::object();
+  for (const ConfigField& field : fields) made[field.name] = field.value;
+  return made;
+}
+
+inline OrderedJson object(std::initializer_list<ConfigField> fields) { return object(ConfigObject(fields)); }
 
 }  // namespace umbel::testing

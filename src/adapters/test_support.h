@@ -10,6 +10,7 @@
 
 #include "adapters/apply.h"
 #include "adapters/registry.h"
+#include "adapters/tensor_names.h"
 #include "adapters/test_config.h"
 #include "base/random.h"
 
@@ -123,7 +124,7 @@ class SmallFile {
  public:
   explicit SmallFile(ConfigObject config, uint64_t seed = 1) : config_(std::move(config)), random_(mix_key({seed})) {}
 
-  void set(const std::string& name, ConfigValue value) {
+  void set(const std::string& name, OrderedJson value) {
     for (ConfigField& field : config_) {
       if (field.name == name) {
         field.value = std::move(value);
@@ -142,10 +143,11 @@ class SmallFile {
   float at(const std::string& name, int64_t index) { return tensor(name).f32()[index]; }
 
   Result<AdapterSource> source() const {
-    ASSIGN_OR_RETURN(AdapterSpec spec, parse_spec(config_));
-    AdapterSource made{std::move(spec), {}};
-    for (const auto& [name, tensor] : tensors_) made.tensors[name] = tensor.view();
-    return made;
+    ASSIGN_OR_RETURN(AdapterSpec spec, parse_spec(object(config_)));
+    std::map<std::string, TensorView> file;
+    for (const auto& [name, tensor] : tensors_) file[name] = tensor.view();
+    ASSIGN_OR_RETURN(NamedTensors named, canonical_tensors(file));
+    return AdapterSource{std::move(spec), std::move(named.tensors), std::move(named.spelled)};
   }
   Result<std::shared_ptr<const Adapter>> build(const SmallBase& base, const BuildOptions& options = {}) const {
     ASSIGN_OR_RETURN(const AdapterSource made, source());

@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
-#include "adapters/parts.h"
+#include "adapters/tokens.h"
 
 namespace umbel {
 namespace {
@@ -17,41 +18,40 @@ struct TokenRows {
 
 using TokenLists = std::map<int32_t, std::vector<int64_t>>;  // target -> indices as in the file
 
-Result<std::vector<int64_t>> as_tokens(const ConfigValue& value) {
-  const ConfigList* list = value.as<ConfigList>();
-  if (list == nullptr) return field_error("trainable_token_indices", value, "a list of token ids");
+Result<std::vector<int64_t>> as_tokens(const OrderedJson& value) {
+  if (!value.is_array()) return field_error("trainable_token_indices", value, "a list of token ids");
   std::vector<int64_t> tokens;
-  for (const ConfigValue& item : *list) {
-    const int64_t* token = item.as<int64_t>();
-    if (token == nullptr) return field_error("trainable_token_indices", item, "a list of token ids");
+  for (const OrderedJson& item : value) {
+    const std::optional<int64_t> token = as_integer(item);
+    if (!token) return field_error("trainable_token_indices", item, "a list of token ids");
     tokens.push_back(*token);
   }
   return tokens;
 }
 
 // A list speaks of the input embedding; an object has module names as keys.
-Result<TokenLists> token_lists(const Builder& builder, const ConfigValue& value) {
+Result<TokenLists> token_lists(const Builder& builder, const OrderedJson& value) {
   TokenLists lists;
-  const ConfigObject* object = value.as<ConfigObject>();
-  if (object == nullptr) {
+  if (!value.is_object()) {
     ASSIGN_OR_RETURN(lists[builder.find_kind(TargetKind::kEmbedding)], as_tokens(value));
     return lists;
   }
-  for (const ConfigField& field : *object) {
-    ASSIGN_OR_RETURN(const std::vector<int64_t> tokens, as_tokens(field.value));
+  for (auto field = value.begin(); field != value.end(); ++field) {
+    const std::string& name = field.key();
+    ASSIGN_OR_RETURN(const std::vector<int64_t> tokens, as_tokens(*field));
     bool found = false;
     for (int32_t index = 0; index < builder.targets().size(); ++index) {
       const Target& target = builder.targets()[index];
-      if (!target.path.ends_with(field.name)) continue;
+      if (!target.path.ends_with(name)) continue;
       if (target.kind != TargetKind::kEmbedding && target.kind != TargetKind::kHead) {
-        return unsupported("adapter_config.json: trainable_token_indices names " + field.name +
+        return unsupported("adapter_config.json: trainable_token_indices names " + name +
                            ", which is neither the embedding nor the head");
       }
       lists[index] = tokens;
       found = true;
     }
     if (!found) {
-      return failed_precondition("adapter_config.json: trainable_token_indices names " + field.name +
+      return failed_precondition("adapter_config.json: trainable_token_indices names " + name +
                                  ", which the base model does not have");
     }
   }
@@ -72,7 +72,9 @@ Result<TokenRows> read_rows(Builder& builder, int32_t index, const std::vector<i
     const int64_t token = tokens[order[i]];
     if (token < 0 || token >= vocab) {
       return invalid_argument("adapter_config.json: trainable_token_indices has " + std::to_string(token) +
-                              ", the vocabulary has " + std::to_string(vocab) + " entries");
+                              ", the vocabulary has " + std::to_string(vocab) +
+                              " entries; of a model that was resized for added tokens, the adapter's file must hold the embedding and "
+                              "the head (save_pretrained with save_embedding_layers=True)");
     }
     if (i > 0 && sorted.tokens.back() == token) {
       return invalid_argument("adapter_config.json: trainable_token_indices has " + std::to_string(token) + " twice");
@@ -127,7 +129,7 @@ Status replace_head_rows(Builder& builder, int32_t index, const TokenRows& repla
 
 }  // namespace
 
-Status build_trainable_tokens(Builder& builder, const ConfigValue& indices, bool ensure_weight_tying) {
+Status build_trainable_tokens(Builder& builder, const OrderedJson& indices, bool ensure_weight_tying) {
   const int32_t embedding = builder.find_kind(TargetKind::kEmbedding);
   const int32_t head = builder.find_kind(TargetKind::kHead);
   ASSIGN_OR_RETURN(TokenLists lists, token_lists(builder, indices));

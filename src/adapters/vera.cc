@@ -7,9 +7,6 @@
 namespace umbel {
 namespace {
 
-constexpr const char* kNameA = "base_model.vera_A";
-constexpr const char* kNameB = "base_model.vera_B";
-
 struct Projection {
   std::shared_ptr<const Tensor> a;    // [r, in_max]
   std::shared_ptr<const Tensor> b_t;  // [r, out_max]
@@ -25,24 +22,25 @@ std::shared_ptr<const Tensor> share(Builder& builder, const Tensor& tensor) {
 
 // The projections may be wider than any selected module: they are sliced.
 Result<Projection> read_projection(Builder& builder, int64_t rank, int64_t in_least, int64_t out_least) {
-  const TensorView* a = builder.take_view(kNameA);
-  const TensorView* b = builder.take_view(kNameB);
+  const std::string a_name(kVeraProjectionA), b_name(kVeraProjectionB);
+  const TensorView* a = builder.take_view(a_name);
+  const TensorView* b = builder.take_view(b_name);
   if (a == nullptr || b == nullptr) {
-    return invalid_argument(std::string("adapter_model.safetensors: the tensor ") + (a == nullptr ? kNameA : kNameB) +
+    return invalid_argument("adapter_model.safetensors: the tensor " + (a == nullptr ? a_name : b_name) +
                             " is missing; save the adapter with save_projection=true");
   }
   const int64_t in_max = a->shape.size() == 2 ? a->shape[1] : 0;
   const int64_t out_max = b->shape.size() == 2 ? b->shape[0] : 0;
-  ASSIGN_OR_RETURN(const Tensor a_f32, builder.take(kNameA, {rank, std::max(in_max, in_least)}));
-  ASSIGN_OR_RETURN(const Tensor b_f32, builder.take(kNameB, {std::max(out_max, out_least), rank}));
+  ASSIGN_OR_RETURN(const Tensor a_f32, builder.take(a_name, {rank, std::max(in_max, in_least)}));
+  ASSIGN_OR_RETURN(const Tensor b_f32, builder.take(b_name, {std::max(out_max, out_least), rank}));
   return Projection{share(builder, a_f32), share(builder, transposed(b_f32))};
 }
 
 Status add(Builder& builder, int32_t index, const Projection& projection) {
   const Target& target = builder.targets()[index];
   const int64_t rank = projection.a->shape()[0];
-  ASSIGN_OR_RETURN(Tensor d, builder.take(target, "vera_lambda_d", {rank}));
-  ASSIGN_OR_RETURN(Tensor b, builder.take(target, "vera_lambda_b", {target.out}));
+  ASSIGN_OR_RETURN(Tensor d, builder.take(target, kVeraD, rank));
+  ASSIGN_OR_RETURN(Tensor b, builder.take(target, kVeraB, rank));
   ASSIGN_OR_RETURN(LinearTerms* const terms, builder.add_linear(index));
   LowRankTerm term;
   term.rank = static_cast<int32_t>(rank);

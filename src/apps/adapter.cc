@@ -5,7 +5,7 @@
 namespace umbel::apps {
 
 Result<AdapterFolder> open_adapter_folder(const std::string& dir) {
-  ASSIGN_OR_RETURN(Json config, PeftDir::read_config(dir));
+  ASSIGN_OR_RETURN(OrderedJson config, PeftDir::read_config(dir));
   Result<PeftDir> peft = PeftDir::read(dir);
   if (!peft.ok()) return peft.status();
   return AdapterFolder{dir, std::move(config), std::move(peft).value()};
@@ -17,8 +17,9 @@ std::string adapter_name(const Path& dir) {
 }
 
 std::string own_chat_template(const Path& dir) {
-  constexpr size_t kBytesMax = size_t{4} << 20;
-  auto text = read_file(dir / kAdapterTemplateName, kBytesMax);
+  const auto folder = FolderReader::open({.folder = dir, .links_root = hub_links_root(dir)});
+  if (!folder.ok()) return {};
+  auto text = folder->read(kAdapterTemplateName, kAdapterTemplateBytesMax);
   return text.ok() ? std::move(text).value() : std::string();
 }
 

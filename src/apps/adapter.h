@@ -18,7 +18,7 @@ void add_adapter_diff(CLI::App& adapter, Run& run);
 // Configuration and tensors of an adapter folder; errors begin with the folder's name.
 struct AdapterFolder {
   Path dir;
-  Json config;
+  OrderedJson config;
   PeftDir peft;
 };
 Result<AdapterFolder> open_adapter_folder(const std::string& dir);

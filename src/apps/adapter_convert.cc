@@ -97,7 +97,8 @@ Result<GgufBase> gguf_base(const ModelConfig& config) {
 // A LoRA's factors are read from its file; other kinds of one low-rank product are folded on the base.
 Result<LoraModules> gguf_modules(const Flags& flags, const AdapterFolder& folder) {
   if (folder.peft.spec().peft_type == "LORA") return read_lora_modules(folder.peft.source());
-  if (folder.peft.spec().peft_type != "VERA") {
+  const std::string& type = folder.peft.spec().peft_type;
+  if (type != "VERA" && type != "LOHA" && type != "MISS") {
     return unsupported("llama.cpp applies low-rank products only; a " + adapter_kind(folder.config) +
                        " adapter is none: merge it into its base (umbel adapter merge --base)");
   }

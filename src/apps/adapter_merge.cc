@@ -7,7 +7,7 @@
 #include "apps/adapter.h"
 #include "apps/base_model.h"
 #include "apps/exit.h"
-#include "apps/prompt_rows.h"
+#include "data/questions.h"
 #include "apps/table.h"
 #include "io/safetensors.h"
 #include "models/logit_drift.h"
@@ -57,9 +57,9 @@ constexpr size_t kDriftRowsMax = 64;
 
 Result<std::vector<std::string>> drift_texts(const std::string& file) {
   if (file.empty()) return std::vector<std::string>(std::begin(kPrompts), std::end(kPrompts));
-  ASSIGN_OR_RETURN(const std::vector<PromptRow> rows, read_prompt_rows(file, {.rows_max = kDriftRowsMax}));
+  ASSIGN_OR_RETURN(const auto rows, data::read_plain_pairs(file, kDriftRowsMax, data::Answers::kOptional));
   std::vector<std::string> texts;
-  for (const PromptRow& row : rows) texts.push_back(row.prompt + row.completion.value_or(""));
+  for (const data::PlainPair& row : rows) texts.push_back(row.prompt + row.completion.value_or(""));
   return texts;
 }
 
@@ -123,7 +123,7 @@ Result<LogitDrift> measure_drift(const DriftInput& input) {
     if (ids.size() > longest) ids.resize(longest);
     if (ids.empty()) continue;
     drift.add(sequence_logits(*unmerged, input.base.choice, pool, ids, adapter),
-              sequence_logits(*merged, input.base.choice, pool, ids, nullptr), unmerged->config().vocab_size);
+              sequence_logits(*merged, input.base.choice, pool, ids, nullptr), merged->config().vocab_size);
   }
   return drift;
 }
@@ -168,6 +168,18 @@ std::string merged_card(const BaseModel& base, const AdapterFolder& folder) {
          adapter_name(folder.dir) + " (" + folder.peft.spec().peft_type + ") merged into its weights by umbel.\n";
 }
 
+// The tokenizer that the adapter was saved with: of a resized vocabulary it is the one that has the added tokens.
+Status copy_tokenizer(const Path& from, const Path& out) {
+  constexpr size_t kBytesMax = size_t{256} << 20;
+  ASSIGN_OR_RETURN(const FolderReader folder, FolderReader::open({.folder = from, .links_root = hub_links_root(from)}));
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
+    if (!folder.has(name)) continue;
+    ASSIGN_OR_RETURN(const std::string bytes, folder.read(name, kBytesMax));  // a link would put what it leads to into the result
+    RETURN_IF_ERROR(write_file_atomic(out / name, bytes));
+  }
+  return ok_status();
+}
+
 Status merge_into_base(Flags flags) {
   if (flags.adapters.size() != 1) {
     return invalid_argument("--base takes one --adapter; merge several into one adapter first (without --base)");
@@ -191,9 +203,12 @@ Status merge_into_base(Flags flags) {
   if (const std::string own = own_chat_template(folder.dir); !own.empty()) {
     RETURN_IF_ERROR(write_file_atomic(out.path() / "chat_template.jinja", own));
   }
+  if (adapter->vocabulary() > 0) RETURN_IF_ERROR(copy_tokenizer(folder.dir, out.path()));
   std::optional<LogitDrift> logits;
   std::string no_logits;  // why; the checkpoint is good without the comparison
-  if (!flags.no_drift) {
+  const bool smaller = adapter->vocabulary() > 0 && adapter->vocabulary() < base.model->config().vocab_size;
+  if (smaller) no_logits = "the adapter's vocabulary is smaller than the base's";  // which wrote the ids of the texts
+  if (!flags.no_drift && !smaller) {
     const std::string served = plan.served == kernels::Quantisation::kNone ? std::string(dtype_name(plan.written)) : flags.base_dtype;
     auto compared = measure_drift({base, folder, *adapter, out.path(), texts, served});
     if (compared.ok()) {
@@ -260,7 +275,7 @@ Status merge_adapters(Flags flags) {
   if (flags.combine.weights.empty()) flags.combine.weights.assign(count, 1.0 / static_cast<double>(count));
   std::vector<AdapterFolder> folders;
   std::vector<LoraModules> modules;
-  std::vector<Json> configs;
+  std::vector<OrderedJson> configs;
   for (const std::string& dir : flags.adapters) {
     ASSIGN_OR_RETURN(AdapterFolder folder, open_adapter_folder(dir));
     auto read = read_lora_modules(folder.peft.source());
@@ -272,7 +287,7 @@ Status merge_adapters(Flags flags) {
   if (!flags.same_base) RETURN_IF_ERROR(check_one_base(folders));
   ASSIGN_OR_RETURN(const LoraModules made, combine(modules, flags.combine));
   ASSIGN_OR_RETURN(const DType dtype, output_dtype(flags, folders.front()));
-  Json config = configs.front();
+  OrderedJson config = configs.front();
   unite_targets(config, configs, made);
   ASSIGN_OR_RETURN(PeftFiles files, lora_files(std::move(config), made, dtype));
   files.card = combined_card(flags, folders);

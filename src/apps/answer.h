@@ -24,12 +24,18 @@ struct AnswerResult {
 
 std::string_view finish_name(FinishReason reason);  // "length", "stop", ...
 
-// A request on this workshop: prompt ids, adapter by name.
-Result<Request> make_request(Workshop& workshop, std::vector<int32_t> prompt, const std::string& adapter,
-                             const SamplingFlags& sampling);
+// A running request.
+struct Asked {
+  std::shared_ptr<Stream> stream;
+  std::shared_ptr<const Tokenizer> tokenizer;  // the adapter's
+  std::vector<int32_t> prompt_tail;  // the last ids of the prompt: the answer goes on from them, its first blank included
+};
+
+// Submits a request on this workshop: prompt ids, adapter by name.
+Result<Asked> ask(Workshop& workshop, std::vector<int32_t> prompt, const std::string& adapter, const SamplingFlags& sampling);
 
 // Reads the stream to its end; shows every new piece of text to `show` (may be empty).
-Result<AnswerResult> read_answer(Workshop& workshop, Stream& stream, const std::vector<std::string>& stop,
+Result<AnswerResult> read_answer(const Asked& asked, const std::vector<std::string>& stop,
                                  const std::function<void(const std::string&)>& show);
 
 }  // namespace umbel::apps

@@ -5,7 +5,10 @@
 
 #include "base/log.h"
 #include "base/threads.h"
+#include "io/safetensors.h"
+#include "io/stray.h"
 #include "models/random_model.h"
+#include "train/run/run_fields.h"
 
 namespace umbel::apps {
 
@@ -38,7 +41,7 @@ Result<Path> find_assets() {
 
 Result<Path> find_model(const std::string& name) {
   std::error_code error;
-  if (std::filesystem::is_directory(name, error)) return Path(name);
+  if (std::filesystem::is_directory(name, error)) return hub_snapshot(Path(name));
   if (name == "seedling") {
     ASSIGN_OR_RETURN(const Path assets, find_assets());
     return assets / "seedling";
@@ -53,7 +56,11 @@ namespace {
 std::string folder_name(const Path& dir) {
   std::error_code error;
   const Path full = std::filesystem::canonical(dir, error);
-  return (error ? dir : full).filename().string();
+  const Path& path = error ? dir : full;
+  if (path.parent_path().filename() != "snapshots") return path.filename().string();
+  const std::string cached = path.parent_path().parent_path().filename().string();  // models--ORG--NAME
+  const size_t name = cached.rfind("--");
+  return name == std::string::npos ? path.filename().string() : cached.substr(name + 2);
 }
 
 }  // namespace
@@ -69,6 +76,7 @@ Result<BaseModel> open_base_model(const ModelFlags& flags) {
                                 .cache_dir = kernels::default_cache_dir()};
   ASSIGN_OR_RETURN(base.choice, kernels::choose(choice));
   base.threads = flags.threads > 0 ? flags.threads : usable_cpus();
+  RETURN_IF_ERROR(load_model_config(base.dir).status());  // says what the folder is, where it is no model
   ASSIGN_OR_RETURN(base.tokenizer, Tokenizer::load(base.dir));
   auto chat_template = ChatTemplate::load(base.dir);
   if (chat_template.ok()) {
@@ -88,6 +96,11 @@ Result<BaseModel> open_base_model(const ModelFlags& flags) {
            base.model->weight_type(), kernels::isa_name(base.choice.isa),
            kernels::arithmetic_name(base.choice.arithmetic), base.choice.reason, base.threads);
   return base;
+}
+
+Result<std::string> base_fingerprint(const BaseModel& base) {
+  ASSIGN_OR_RETURN(const Safetensors weights, Safetensors::open_model(base.dir));
+  return train::weights_fingerprint(weights);
 }
 
 }  // namespace umbel::apps

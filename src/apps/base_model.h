@@ -47,5 +47,7 @@ Result<Path> find_model(const std::string& name);
 Result<Path> find_assets();
 
 Result<BaseModel> open_base_model(const ModelFlags& flags);
+// weights_fingerprint() of the files that the base was loaded from.
+Result<std::string> base_fingerprint(const BaseModel& base);
 
 }  // namespace umbel::apps

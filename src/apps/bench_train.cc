@@ -11,7 +11,8 @@
 #include "io/json.h"
 #include "kernels/machine_limits.h"
 #include "models/random_model.h"
-#include "train/trainer.h"
+#include "train/job/kind_facts.h"
+#include "train/step/trainer.h"
 
 namespace umbel::apps {
 namespace {
@@ -35,7 +36,7 @@ constexpr Shape kShapes[] = {
 
 struct Flags {
   std::string shape = "125m", kind = "lora", dtype = "f32", isa = "auto", arithmetic = "auto";
-  JobSpec job;
+  train::JobSpec job;
   int64_t jobs = 1, rows = 1, length = 512, steps = 5, warmup = 1, pass_rows = 1024;
   int threads = 0;
   bool recompute = false, json = false;
@@ -53,11 +54,11 @@ Result<ModelConfig> config_of(const std::string& name) {
 }
 
 // Random rows, all tokens trained; as many as warm-up and timed steps read.
-Dataset random_rows(const Flags& flags, int64_t vocab, uint64_t seed) {
-  Dataset data;
+data::Dataset random_rows(const Flags& flags, int64_t vocab, uint64_t seed) {
+  data::Dataset data;
   Random random(mix_key({seed, 77}));
   for (int64_t i = 0; i < flags.rows * (flags.steps + flags.warmup); ++i) {
-    Example& example = data.examples.emplace_back();
+    data::Example& example = data.examples.emplace_back();
     for (int64_t t = 0; t <= flags.length; ++t) example.tokens.push_back(static_cast<TokenId>(10 + random.next_below(static_cast<uint64_t>(vocab - 10))));
     example.trained.assign(example.tokens.size(), 1);
     example.trained[0] = 0;
@@ -71,12 +72,12 @@ Result<Json> measure(const Flags& flags) {
   ASSIGN_OR_RETURN(const kernels::Choice choice, kernels::choose({.isa = flags.isa, .arithmetic = flags.arithmetic}));
   ASSIGN_OR_RETURN(const auto model, make_random_model(config, 1, {.dtype = flags.dtype, .choice = choice}));
   const int threads = flags.threads > 0 ? flags.threads : usable_cpus();
-  ASSIGN_OR_RETURN(const auto trainer, Trainer::create(model, {.choice = choice, .threads = threads, .pass_rows_max = flags.pass_rows,
+  ASSIGN_OR_RETURN(const auto trainer, train::Trainer::create(model, {.choice = choice, .threads = threads, .pass_rows_max = flags.pass_rows,
                                                                .keep = flags.recompute ? Keep::kLayerInputs : Keep::kAll}));
-  std::vector<Dataset> data;
+  std::vector<data::Dataset> data;
   data.reserve(static_cast<size_t>(flags.jobs));
   for (int64_t j = 0; j < flags.jobs; ++j) {
-    JobSpec spec = flags.job;
+    train::JobSpec spec = flags.job;
     spec.name = "job" + std::to_string(j);
     spec.batch = flags.rows;
     spec.epochs = 1;
@@ -97,7 +98,7 @@ Result<Json> measure(const Flags& flags) {
   const auto tokens = static_cast<double>(flags.jobs * flags.rows * flags.length);
   double total = 0;
   for (const double s : seconds) total += s;
-  const MemoryPlan plan = trainer->plan();
+  const train::MemoryPlan plan = trainer->plan();
   return Json{{"shape", flags.shape}, {"kind", flags.kind}, {"dtype", flags.dtype}, {"rank", flags.job.rank}, {"jobs", flags.jobs},
               {"rows", flags.rows}, {"length", flags.length}, {"threads", threads}, {"isa", kernels::isa_name(choice.isa)},
               {"recompute", flags.recompute}, {"steps", flags.steps}, {"tokens_per_s", tokens / seconds[seconds.size() / 2]},
@@ -108,8 +109,8 @@ Result<Json> measure(const Flags& flags) {
 }
 
 Status run_bench_train(Flags flags) {
-  ASSIGN_OR_RETURN(flags.job.kind, parse_train_kind(flags.kind));
-  if (flags.job.kind != TrainKind::kIa3) flags.job.targets = default_targets(TrainKind::kFlora);  // all linear layers
+  ASSIGN_OR_RETURN(flags.job.kind, train::parse_train_kind(flags.kind));
+  if (flags.job.kind != train::TrainKind::kIa3) flags.job.targets = train::default_targets(train::TrainKind::kFlora);  // all linear layers
   ASSIGN_OR_RETURN(const Json result, measure(flags));
   if (flags.json) {
     std::cout << result.dump() << "\n";
@@ -127,7 +128,7 @@ Status run_bench_train(Flags flags) {
 
 void add_bench_train(CLI::App& program, Run& run) {
   auto flags = std::make_shared<Flags>();
-  flags->job = JobSpec{.rank = 16, .alpha = 32, .learning_rate = 1e-4, .schedule = ScheduleKind::kConstant, .warmup_share = 0, .clip = 0};
+  flags->job = train::JobSpec{.rank = 16, .alpha = 32, .learning_rate = 1e-4, .schedule = train::ScheduleKind::kConstant, .warmup_share = 0, .clip = 0};
   CLI::App* verb = program.add_subcommand("bench-train", "measure training speed and memory on random weights and rows");
   verb->add_option("--shape", flags->shape, "10m, 125m or 1.1b")->capture_default_str();
   verb->add_option("--kind", flags->kind, "adapter kind, on all linear layers")->capture_default_str();

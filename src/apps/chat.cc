@@ -5,6 +5,7 @@
 #include "apps/answer.h"
 #include "apps/exit.h"
 #include "apps/verb.h"
+#include "text/template_workers.h"
 
 namespace umbel::apps {
 namespace {
@@ -28,7 +29,11 @@ struct Flags {
 // The adapter folder's own template wins over the base's.
 Result<std::shared_ptr<const ChatTemplate>> choose_template(Workshop& shop, const std::string& adapter) {
   for (const AdapterInfo& info : shop.library->list()) {
-    if (info.id.name == adapter && !info.chat_template_dir.empty()) return ChatTemplate::load(info.chat_template_dir);
+    if (info.id.name != adapter || info.chat_template_dir.empty()) continue;
+    ASSIGN_OR_RETURN(FolderReader folder, FolderReader::open(info.place));
+    ASSIGN_OR_RETURN(const auto own,
+                     TemplateWorkers::create({})->find("the adapter's", text_files_of(std::move(folder)), *shop.base.tokenizer));
+    if (own != nullptr) return own;
   }
   if (shop.base.chat_template) return shop.base.chat_template;
   return not_found("the checkpoint has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); "
@@ -45,11 +50,11 @@ Result<AnswerResult> take_turn(Workshop& shop, const ChatTemplate& chat_template
                                const Json& messages) {
   ASSIGN_OR_RETURN(const ChatText text, chat_template.render({.messages = messages}));
   // The template writes BOS itself.
-  ASSIGN_OR_RETURN(std::vector<TokenId> ids, shop.base.tokenizer->encode(text.text, /*add_special=*/false));
-  ASSIGN_OR_RETURN(Request request, make_request(shop, std::move(ids), flags.adapter, flags.sampling));
-  ASSIGN_OR_RETURN(auto stream, shop.engine->submit(std::move(request)));
+  ASSIGN_OR_RETURN(const auto tokenizer, tokenizer_of(shop, flags.adapter));
+  ASSIGN_OR_RETURN(std::vector<TokenId> ids, tokenizer->encode(text.text, /*add_special=*/false));
+  ASSIGN_OR_RETURN(const Asked asked, ask(shop, std::move(ids), flags.adapter, flags.sampling));
   const auto show = [](const std::string& piece) { std::cout << piece << std::flush; };
-  return read_answer(shop, *stream, flags.sampling.stop, flags.json ? nullptr : std::function<void(const std::string&)>(show));
+  return read_answer(asked, flags.sampling.stop, flags.json ? nullptr : std::function<void(const std::string&)>(show));
 }
 
 Status run_chat(Flags flags) {

@@ -7,7 +7,7 @@
 
 #include "apps/base_model.h"
 #include "apps/exit.h"
-#include "apps/prompt_rows.h"
+#include "apps/question_rows.h"
 #include "apps/verb.h"
 #include "io/json.h"
 #include "load/client.h"
@@ -58,8 +58,8 @@ Result<std::vector<Row>> collect_rows(const std::vector<std::string>& models, co
   for (const std::string& model : models) {
     Path file = tasks / (task_of(model) + ".test.jsonl");
     if (!std::filesystem::exists(file, error)) file = tasks / "e2e_nlg.test.jsonl";
-    ASSIGN_OR_RETURN(const auto task, read_prompt_rows(file, {.completion_needed = true, .rows_max = static_cast<size_t>(std::max(0, count))}));
-    for (const PromptRow& row : task) rows.push_back({model, row.prompt, *row.completion, task_of(model) == "bc5cdr" ? 64 : 32});
+    ASSIGN_OR_RETURN(const auto task, data::read_plain_pairs(file, static_cast<size_t>(std::max(0, count)), data::Answers::kNeeded));
+    for (const data::PlainPair& row : task) rows.push_back({model, row.prompt, *row.completion, task_of(model) == "bc5cdr" ? 64 : 32});
   }
   if (rows.empty()) return not_found("no task rows in \"" + tasks.string() + "\"; give --tasks");
   return rows;

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "base/printable.h"
 #include "base/status.h"
 
 namespace umbel::apps {
@@ -11,10 +12,10 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 2;
 inline constexpr int kExitInterrupted = 130;  // as a shell says of SIGINT
 
-// Prints "umbel: MESSAGE" on one line and gives the exit status that belongs to it.
+// Prints "umbel: MESSAGE" (base/printable.h: what strangers wrote stays inside it) and gives the exit status that belongs to it.
 inline int finish(const Status& status) {
   if (status.ok()) return kExitOk;
-  std::fprintf(stderr, "umbel: %s\n", status.message().c_str());
+  std::fprintf(stderr, "umbel: %s\n", printable(status.message(), kPrintableReportMax, LineBreaks::kIndented).c_str());
   return kExitFailed;
 }
 

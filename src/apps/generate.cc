@@ -8,7 +8,7 @@
 #include "apps/answer.h"
 #include "apps/exit.h"
 #include "apps/progress.h"
-#include "apps/prompt_rows.h"
+#include "apps/question_rows.h"
 #include "apps/verb.h"
 #include "io/json.h"
 
@@ -20,9 +20,10 @@ Examples:
   umbel generate seedling --prompt "It was a dark night" --max-tokens 64
   umbel generate seedling --adapter assets/adapters/shakespeare-lora-r4 --prompt "ROMEO:" --temperature 0.8 --seed 7
   umbel generate seedling --adapters assets/adapters --batch rows.jsonl --json
-A row of rows.jsonl: {"prompt": "...", "adapter": "name or absent", "completion": "expected, or absent"}; answers come in
-the order of the rows. Where a completion is expected, the answer says whether it matches (trimmed), and the share of
-exact matches is printed at the end.)";
+Rows are what "umbel train" reads (JSON lines or list, CSV, plain or gzip; prompts, conversations, instructions, or fields with the
+template of the adapter's folder or of --template), each with "adapter", "id" and "seed" where it has them; the answer may be
+absent. Answers come in the order of the rows, with adapter, id, seed and line. Where an answer is expected, it is said whether they
+match (trimmed), and the share of exact matches is printed at the end, for every adapter; with --json also as a last line, {"summary": ...}.)";
 
 struct Flags {
   ModelFlags model;
@@ -31,6 +32,7 @@ struct Flags {
   std::string adapter;
   std::string prompt;
   std::string batch;
+  RowFlags rows;
   bool json = false;
 };
 
@@ -45,20 +47,16 @@ Json answer_json(const AnswerResult& answer, const std::string& adapter) {
               {"time_s", to_seconds(answer.times.total)}};
 }
 
-Result<std::shared_ptr<Stream>> submit(Workshop& shop, const PromptRow& row, const SamplingFlags& sampling) {
-  ASSIGN_OR_RETURN(std::vector<TokenId> ids, shop.base.tokenizer->encode(row.prompt, /*add_special=*/true));
-  ASSIGN_OR_RETURN(Request request, make_request(shop, std::move(ids), row.adapter, sampling));
-  return shop.engine->submit(std::move(request));
-}
-
 Status run_one(Workshop& shop, const Flags& flags, const std::string& adapter) {
-  ASSIGN_OR_RETURN(auto stream, submit(shop, {flags.prompt, adapter}, flags.sampling));
+  ASSIGN_OR_RETURN(const auto tokenizer, tokenizer_of(shop, adapter));
+  ASSIGN_OR_RETURN(std::vector<TokenId> ids, tokenizer->encode(flags.prompt, /*add_special=*/true));
+  ASSIGN_OR_RETURN(const Asked asked, ask(shop, std::move(ids), adapter, flags.sampling));
   const auto show = [](const std::string& text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
   ASSIGN_OR_RETURN(const AnswerResult answer,
-                   read_answer(shop, *stream, flags.sampling.stop, flags.json ? nullptr : std::function(show)));
+                   read_answer(asked, flags.sampling.stop, flags.json ? nullptr : std::function(show)));
   if (flags.json) {
     std::cout << answer_json(answer, adapter).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
   } else {
@@ -67,36 +65,49 @@ Status run_one(Workshop& shop, const Flags& flags, const std::string& adapter) {
   return ok_status();
 }
 
+Result<Asked> submit(Workshop& shop, const data::Question& question, SamplingFlags sampling) {
+  if (question.seed) sampling.seed = static_cast<uint64_t>(*question.seed);
+  ASSIGN_OR_RETURN(const auto tokenizer, tokenizer_of(shop, question.adapter));
+  ASSIGN_OR_RETURN(std::vector<TokenId> ids, prompt_ids(*tokenizer, question.row));
+  return ask(shop, std::move(ids), question.adapter, sampling);
+}
+
+Json row_json(const AnswerResult& answer, const data::Question& question, Tally& tally) {
+  Json json = answer_json(answer, question.adapter);
+  json["line"] = question.line;
+  if (!question.id.is_null()) json["id"] = Json(question.id);
+  if (question.seed) json["seed"] = *question.seed;
+  ++tally.rows;
+  if (!question.row.completion) return json;
+  const bool match = trimmed(answer.text) == trimmed(*question.row.completion);
+  json["exact_match"] = match;
+  ++tally.expected;
+  tally.exact += match ? 1 : 0;
+  return json;
+}
+
 // Keeps the engine's queue filled, reads the answers in order.
-Status run_batch(Workshop& shop, const Flags& flags, const std::vector<PromptRow>& rows) {
-  std::deque<std::shared_ptr<Stream>> streams;
+Status run_batch(Workshop& shop, const Flags& flags, const std::vector<data::Question>& rows) {
+  std::deque<Asked> running;
   const size_t ahead = static_cast<size_t>(shop.engine->limits().sequences_max) * 2;
+  const auto place = [&](size_t index) { return flags.batch + ":" + std::to_string(rows[index].line); };
   size_t next = 0;
   Progress progress("rows", rows.size());
-  size_t expected = 0, exact = 0;
+  Tallies tallies;
   for (size_t done = 0; done < rows.size(); ++done) {
-    for (; next < rows.size() && streams.size() < ahead; ++next) {
-      auto stream = submit(shop, rows[next], flags.sampling);
-      if (!stream.ok()) return stream.status().with_context("row " + std::to_string(next + 1));
-      streams.push_back(*stream);
+    for (; next < rows.size() && running.size() < ahead; ++next) {
+      auto asked = submit(shop, rows[next], flags.sampling);
+      if (!asked.ok()) return asked.status().with_context(place(next));
+      running.push_back(*std::move(asked));
     }
-    auto answer = read_answer(shop, *streams.front(), flags.sampling.stop, nullptr);
-    if (!answer.ok()) return answer.status().with_context("row " + std::to_string(done + 1));
-    streams.pop_front();
-    Json json = answer_json(*answer, rows[done].adapter);
-    if (rows[done].completion) {
-      const bool match = trimmed(answer->text) == trimmed(*rows[done].completion);
-      json["exact_match"] = match;
-      ++expected;
-      exact += match ? 1 : 0;
-    }
-    std::cout << json.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+    const auto answer = read_answer(running.front(), flags.sampling.stop, nullptr);
+    if (!answer.ok()) return answer.status().with_context(place(done));
+    running.pop_front();
+    std::cout << row_json(*answer, rows[done], tallies[rows[done].adapter]).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
     progress.step();
   }
-  if (expected > 0) {
-    std::fprintf(stderr, "exact match: %zu of %zu rows = %.4f\n", exact, expected,
-                 static_cast<double>(exact) / static_cast<double>(expected));
-  }
+  if (flags.json) std::cout << Json{{"summary", tallies_json(tallies)}}.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+  print_tallies(tallies);
   return ok_status();
 }
 
@@ -106,12 +117,10 @@ Status run_generate(Flags flags) {
   }
   if (flags.prompt == "-") flags.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   ASSIGN_OR_RETURN(const std::string adapter, resolve_adapter_flag(flags.adapter, flags.engine));
-  std::vector<PromptRow> rows;
-  if (!flags.batch.empty()) {
-    ASSIGN_OR_RETURN(rows, read_prompt_rows(flags.batch, {.adapter = adapter}));
-  }
   ASSIGN_OR_RETURN(Workshop shop, open_workshop(flags.model, flags.engine, /*watch=*/false));
-  return flags.batch.empty() ? run_one(shop, flags, adapter) : run_batch(shop, flags, rows);
+  if (flags.batch.empty()) return run_one(shop, flags, adapter);
+  ASSIGN_OR_RETURN(const auto rows, read_question_file(flags.batch, shop.base, flags.engine.adapters, flags.rows, {.adapter = adapter}));
+  return run_batch(shop, flags, rows);
 }
 
 }  // namespace
@@ -124,7 +133,8 @@ void add_generate(CLI::App& program, Run& run) {
   flags->sampling.declare(*verb);
   verb->add_option("--adapter", flags->adapter, "an adapter's folder, or its name inside --adapters");
   verb->add_option("--prompt", flags->prompt, "the prompt; \"-\" reads it from standard input");
-  verb->add_option("--batch", flags->batch, "a JSONL file of prompts");
+  verb->add_option("--batch", flags->batch, "a file of rows, as \"umbel train\" reads them");
+  flags->rows.declare(*verb);
   verb->add_flag("--json", flags->json, "one JSON object per answer");
   verb->footer(kFooter);
   verb->callback([flags, &run] { run = [flags] { return finish(run_generate(*flags)); }; });

@@ -1,11 +1,15 @@
-// umbel inspect: what a model folder or an adapter folder holds, what it costs in memory, and what an adapter does to a base.
+// umbel inspect: what a model folder or an adapter folder holds, what it costs in memory, and what an adapter does to a base;
+// what a folder of adapters takes in all.
 #include <iostream>
 #include <system_error>
 
 #include "adapters/registry.h"
+#include "apps/adapter_sum.h"
 #include "apps/exit.h"
+#include "apps/table.h"
 #include "apps/verb.h"
 #include "apps/workshop.h"
+#include "base/printable.h"
 #include "io/json.h"
 #include "store/peft_dir.h"
 
@@ -16,6 +20,7 @@ constexpr const char* kFooter = R"(
 Examples:
   umbel inspect seedling                      architecture, sizes, memory plan
   umbel inspect assets/adapters/banking77-flora-r1 --base seedling   coverage and terms of an adapter
+  umbel inspect assets/adapters --base seedling      what each adapter of a folder takes, and all of them together
   umbel inspect seedling --json)";
 
 struct Flags {
@@ -40,7 +45,7 @@ void print_fields(const nlohmann::ordered_json& fields, bool json) {
   for (const auto& [name, value] : fields.items()) width = std::max(width, name.size());
   for (const auto& [name, value] : fields.items()) {
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    std::cout << name << std::string(width + 2 - name.size(), ' ') << text << "\n";
+    std::cout << name << std::string(width + 2 - name.size(), ' ') << printable(text) << "\n";
   }
 }
 
@@ -59,7 +64,8 @@ Status inspect_model(const Flags& flags) {
   const ModelConfig& config = model.config();
   Limits limits{.context_max = flags.engine.context, .sequences_max = flags.engine.sequences,
                 .step_tokens_max = flags.engine.step_tokens, .kv_bytes = flags.engine.kv_bytes,
-                .prefill_chunk_max = flags.engine.chunk};
+                .prefill_chunk_max = flags.engine.chunk,
+                .adapter_vocab_extra = flags.engine.adapter_vocab_extra};
   const size_t adapter_bytes = flags.engine.adapters.empty() ? 0 : flags.engine.adapter_bytes;
   ASSIGN_OR_RETURN(const MemoryPlan plan, plan_memory(model, adapter_bytes, limits));
   nlohmann::ordered_json fields;
@@ -140,15 +146,58 @@ Status inspect_adapter(const Flags& flags, const Path& dir) {
   fields["row_cost"] = adapter->cost();
   fields["resident_bytes"] = adapter->bytes();
   fields["tensors"] = folder.source().tensors.size();
+  if (adapter->vocabulary() > 0) fields["vocabulary"] = adapter->vocabulary();
   fields["modules_changed"] = modules.size();
-  fields["warnings"] = folder.spec().warnings;
+  fields["warnings"] = adapter->report().warnings;
   if (flags.json) fields["modules"] = nlohmann::ordered_json(modules);
   print_fields(fields, flags.json);
   if (!flags.json) {
     for (const Json& module : modules) {
-      std::cout << "  " << module["module"].get<std::string>() << "  " << module["terms"].get<std::string>() << "\n";
+      std::cout << "  " << printable(module["module"].get<std::string>(), kPrintableNameMax) << "  " << module["terms"].get<std::string>() << "\n";
     }
   }
+  return ok_status();
+}
+
+Json sum_json(const AdapterSum& sum) {
+  Json adapters = Json::array();
+  for (const AdapterSize& size : sum.adapters) {
+    Json one{{"name", size.name}, {"kind", size.kind}, {"rank_max", size.rank_max}, {"row_cost", size.row_cost},
+             {"resident_bytes", size.resident_bytes}, {"file_bytes", size.file_bytes}};
+    if (!size.error.empty()) one["error"] = size.error;
+    adapters.push_back(std::move(one));
+  }
+  return {{"adapters", adapters},
+          {"usable", sum.usable},
+          {"failed", sum.adapters.size() - sum.usable},
+          {"resident_bytes", sum.resident_bytes},
+          {"largest_bytes", sum.largest_bytes}};
+}
+
+Status inspect_adapters(const Flags& flags, const Path& dir) {
+  ModelFlags base_flags = flags.model;
+  base_flags.model = flags.base;
+  ASSIGN_OR_RETURN(const BaseModel base, open_base_model(base_flags));
+  ASSIGN_OR_RETURN(const AdapterSum sum, sum_adapters(base, dir));
+  if (flags.json) {
+    Json json = sum_json(sum);
+    json["base"] = base.name;
+    std::cout << json.dump(2) << "\n";
+    return ok_status();
+  }
+  Table table({"adapter", "kind", "rank", "row cost", "in memory", "file"});
+  for (const AdapterSize& size : sum.adapters) {
+    if (!size.error.empty()) continue;
+    table.add({size.name, size.kind, std::to_string(size.rank_max), std::to_string(size.row_cost),
+               mebibytes(size.resident_bytes), mebibytes(size.file_bytes)});
+  }
+  if (sum.usable > 0) std::cout << table.text();
+  for (const AdapterSize& size : sum.adapters) {
+    if (!size.error.empty()) std::cout << size.name << ": cannot be used: " << size.error << "\n";
+  }
+  std::cout << sum.usable << " of " << sum.adapters.size() << " adapters on " << base.name << " take "
+            << mebibytes(sum.resident_bytes) << " in memory, the largest " << mebibytes(sum.largest_bytes)
+            << " (--adapter-bytes " << sum.resident_bytes << " keeps all of them resident)\n";
   return ok_status();
 }
 
@@ -156,6 +205,8 @@ Status run_inspect(const Flags& flags) {
   std::error_code error;
   const Path dir = flags.model.model;
   if (std::filesystem::exists(dir / kAdapterConfigName, error)) return inspect_adapter(flags, dir);
+  const bool model = !std::filesystem::is_directory(dir, error) || std::filesystem::exists(dir / "config.json", error);
+  if (!model && holds_adapters(dir)) return inspect_adapters(flags, dir);
   return inspect_model(flags);
 }
 
@@ -163,7 +214,7 @@ Status run_inspect(const Flags& flags) {
 
 void add_inspect(CLI::App& program, Run& run) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* verb = program.add_subcommand("inspect", "what a model or adapter folder holds and costs");
+  CLI::App* verb = program.add_subcommand("inspect", "what a model, an adapter or a folder of adapters holds and costs");
   flags->model.declare(*verb);
   flags->engine.declare(*verb);
   verb->add_option("--base", flags->base, "for an adapter: the base it is applied to")->capture_default_str();

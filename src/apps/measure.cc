@@ -48,7 +48,7 @@ ModelConfig shape_1b() {
   config.kv_heads = 4;
   config.head_dim = 64;
   config.max_position_embeddings = 2048;
-  config.rms_norm_eps = 1e-5;
+  config.norm_epsilon = 1e-5;
   config.window.assign(22, 0);
   return config;
 }

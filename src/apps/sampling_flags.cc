@@ -1,5 +1,7 @@
 #include "apps/sampling_flags.h"
 
+#include "engine/sampling_defaults.h"
+
 namespace umbel::apps {
 
 void SamplingFlags::declare(CLI::App& verb) {
@@ -21,17 +23,8 @@ void SamplingFlags::declare(CLI::App& verb) {
 }
 
 SamplingParams SamplingFlags::params(const GenerationConfig& defaults) const {
-  SamplingParams params;
-  if (generation_config == "auto" && defaults.do_sample.value_or(false)) {
-    params.temperature = static_cast<float>(defaults.temperature.value_or(1.0));
-    params.top_k = static_cast<int32_t>(defaults.top_k.value_or(0));
-    params.top_p = static_cast<float>(defaults.top_p.value_or(1.0));
-    params.min_p = static_cast<float>(defaults.min_p.value_or(0.0));
-    params.typical_p = static_cast<float>(defaults.typical_p.value_or(1.0));
-  }
-  if (generation_config == "auto") {
-    params.repetition_penalty = static_cast<float>(defaults.repetition_penalty.value_or(1.0));
-  }
+  const SamplingDefaults none;
+  SamplingParams params = default_sampling(generation_config == "auto" ? defaults : none, Unsaid::kGreedy);
   params.temperature = temperature.value_or(params.temperature);
   params.top_k = top_k.value_or(params.top_k);
   params.top_p = top_p.value_or(params.top_p);

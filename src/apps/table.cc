@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/check.h"
+#include "base/printable.h"
 
 namespace umbel::apps {
 
@@ -15,6 +16,7 @@ std::string number(double value) {
 
 void Table::add(std::vector<std::string> cells) {
   CHECK(cells.size() == rows_.front().size(), "a row has a cell for every column");
+  for (std::string& cell : cells) cell = printable(cell, kPrintableNameMax);
   rows_.push_back(std::move(cells));
 }
 

@@ -22,9 +22,11 @@ struct Flags {
   bool json = false;
 };
 
-Result<Json> read_json_argument(const std::string& path) {
-  if (path != "-") return read_json(path);
-  return parse_json(std::string(std::istreambuf_iterator<char>(std::cin), {}), "standard input");
+// In the file's order, which templates print.
+Result<OrderedJson> read_json_argument(const std::string& path) {
+  if (path == "-") return parse_ordered_json(std::string(std::istreambuf_iterator<char>(std::cin), {}), "standard input");
+  ASSIGN_OR_RETURN(const std::string text, read_file(path));
+  return parse_ordered_json(text, path);
 }
 
 Status run_template(const Flags& flags) {
@@ -32,7 +34,7 @@ Status run_template(const Flags& flags) {
   ASSIGN_OR_RETURN(const auto chat_template, ChatTemplate::load(dir));
   ChatInput input{.add_generation_prompt = !flags.no_generation_prompt};
   ASSIGN_OR_RETURN(input.messages, read_json_argument(flags.messages));
-  if (input.messages.is_object() && input.messages.contains("messages")) input.messages = Json(input.messages["messages"]);
+  if (input.messages.is_object() && input.messages.contains("messages")) input.messages = OrderedJson(input.messages["messages"]);
   if (!flags.tools.empty()) {
     ASSIGN_OR_RETURN(input.tools, read_json_argument(flags.tools));
   }

@@ -9,16 +9,16 @@
 #include "apps/exit.h"
 #include "apps/interrupt.h"
 #include "apps/verb.h"
+#include "base/printable.h"
 #include "base/process_memory.h"
-#include "io/safetensors.h"
-#include "train/config.h"
-#include "train/config_key.h"
-#include "train/config_override.h"
-#include "train/preflight.h"
-#include "train/progress_view.h"
-#include "train/run.h"
-#include "train/run_fields.h"
-#include "train/run_pace.h"
+#include "data/dataset_statistics.h"
+#include "train/config/config.h"
+#include "train/config/config_key.h"
+#include "train/config/config_override.h"
+#include "train/config/preflight.h"
+#include "train/report/progress_view.h"
+#include "train/report/run_pace.h"
+#include "train/run/run.h"
 
 namespace umbel::apps {
 namespace {
@@ -47,7 +47,7 @@ running "umbel serve --adapters" picks it up by itself.)";
 struct Flags {
   ModelFlags model;
   std::string config, config_help;
-  std::vector<ConfigOverride> overrides;  // in the order of the flags
+  std::vector<train::ConfigOverride> overrides;  // in the order of the flags
   std::vector<std::string> sets;
   bool resume = false, plan = false, json = false;
 };
@@ -59,7 +59,7 @@ std::string flag_of(const char* key) {
 }
 
 // A flag for a key of the configuration. A switch may stand alone.
-void declare_key(CLI::App& verb, const ConfigKey& field, std::vector<ConfigOverride>& overrides, std::vector<std::string>& errors) {
+void declare_key(CLI::App& verb, const train::ConfigKey& field, std::vector<train::ConfigOverride>& overrides, std::vector<std::string>& errors) {
   std::string names = flag_of(field.name);
   if (field.alias[0] != 0) names += "," + flag_of(field.alias);
   const std::string flag = flag_of(field.name);
@@ -73,36 +73,73 @@ void declare_key(CLI::App& verb, const ConfigKey& field, std::vector<ConfigOverr
     }
     return true;
   };
-  const bool is_switch = config_key_type(field) == "true or false";
-  const std::string shown = config_key_default(field);
-  const std::string help = config_key_type(field).starts_with("one of") ? std::string(field.help) + ": " + config_key_type(field).substr(7) : field.help;
+  const bool is_switch = train::config_key_type(field) == "true or false";
+  const std::string shown = train::config_key_default(field);
+  const std::string help = train::config_key_type(field).starts_with("one of") ? std::string(field.help) + ": " + train::config_key_type(field).substr(7) : field.help;
   verb.add_option(names, CLI::callback_t(take), help, false)
       ->type_name(is_switch ? "[=false]" : "")
       ->default_str(shown)
       ->expected(is_switch ? 0 : 1)  // a switch takes no word behind it, only "=false"
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-      ->group(field.section == ConfigSection::kRun ? "Options" : "Keys of the job (with a file: of all jobs)");
+      ->group(field.section == train::ConfigSection::kRun ? "Options" : "Keys of the job (with a file: of all jobs)");
 }
 
-void print_skipped(const std::string& file, const Dataset& data) {
+void print_warnings(const std::string& file, const data::Dataset& data, const BaseModel& base) {
+  const data::DatasetStatistics statistics = data::describe(data, *base.tokenizer, base.generation.eos_ids);
+  for (const std::string& warning : data::warnings_of(statistics, data, *base.tokenizer)) {
+    std::fprintf(stderr, "%s: warning: %s\n", file.c_str(), printable(warning).c_str());
+  }
+}
+
+void print_skipped(const std::string& file, const data::Dataset& data) {
   constexpr size_t kShown = 5;
   for (size_t i = 0; i < std::min(kShown, data.skipped.size()); ++i) {
-    std::fprintf(stderr, "%s:%lld: skipped: %s\n", file.c_str(), static_cast<long long>(data.skipped[i].line), data.skipped[i].reason.c_str());
+    std::fprintf(stderr, "%s:%lld: skipped: %s\n", file.c_str(), static_cast<long long>(data.skipped[i].line),
+                 printable(data.skipped[i].reason).c_str());
   }
   if (!data.skipped.empty()) std::fprintf(stderr, "%s: %zu rows skipped, %zu used\n", file.c_str(), data.skipped.size(), data.examples.size());
-  if (data.cut_rows > 0) std::fprintf(stderr, "%s: %lld rows cut at length_max\n", file.c_str(), static_cast<long long>(data.cut_rows));
 }
 
 // ---- What is printed.
 
-Json outcome_json(const JobOutcome& outcome) {
+// What a result has to beat, and does not; empty when it does.
+std::vector<std::string> worse_than(const train::JobOutcome& outcome) {
+  std::vector<std::string> names;
+  if (!outcome.eval || !outcome.base_eval) return names;
+  const train::EvalReport& mine = *outcome.eval;
+  if (!(mine.loss < outcome.base_eval->loss)) names.push_back("the base, by held-out loss");
+  if (outcome.start_eval && !(mine.loss < outcome.start_eval->loss)) names.push_back("the adapter that it goes on from, by held-out loss");
+  if (mine.exact_rows < outcome.base_eval->exact_rows) names.push_back("the base, by exact match");
+  // Free texts have hardly an answer that comes twice.
+  constexpr double kShareOfLabels = 0.02;
+  const bool labels = mine.same_reference > kShareOfLabels && mine.same_reference * static_cast<double>(mine.rows) > 1.5;
+  if (labels && mine.exact_rows <= mine.same_reference && mine.same_reference < 1) names.push_back("always giving the most frequent answer");
+  return names;
+}
+
+std::string joined(const std::vector<std::string>& names, const char* between) {
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : between) + name;
+  return all;
+}
+
+Json report_json(const train::EvalReport& report) {
+  return {{"loss", report.loss}, {"exact_match", report.exact_rows}, {"token_accuracy", report.token_accuracy}};
+}
+
+Json outcome_json(const train::JobOutcome& outcome) {
   Json json{{"name", outcome.name}, {"end", job_end_name(outcome.end)}, {"out", outcome.out.string()}, {"written", outcome.written},
             {"step", outcome.step}, {"steps", outcome.steps}, {"final_loss", outcome.last_loss}};
   if (!outcome.status.ok()) json["error"] = outcome.status.message();
   if (!outcome.note.empty()) json["note"] = outcome.note;
   if (outcome.written) json["written_step"] = outcome.written_step;
-  if (outcome.base_eval_loss) json["base_eval_loss"] = *outcome.base_eval_loss;
-  if (outcome.eval_loss) json["eval_loss"] = *outcome.eval_loss;
+  if (outcome.base_eval) json.update({{"base_eval_loss", outcome.base_eval->loss}, {"base_eval", report_json(*outcome.base_eval)}});
+  if (outcome.start_eval) json.update({{"start_eval_loss", outcome.start_eval->loss}, {"start_eval", report_json(*outcome.start_eval)}});
+  if (outcome.eval) {
+    json.update({{"eval_loss", outcome.eval->loss}, {"exact_match", outcome.eval->exact_rows}, {"token_accuracy", outcome.eval->token_accuracy},
+                 {"majority", outcome.eval->same_reference}});
+  }
+  if (const auto worse = worse_than(outcome); !worse.empty()) json["worse_than"] = joined(worse, "; ");
   if (!outcome.sweep.empty()) {
     json["sweep"] = outcome.sweep;
     json["sweep_winner"] = outcome.sweep_winner;
@@ -110,16 +147,46 @@ Json outcome_json(const JobOutcome& outcome) {
   return json;
 }
 
-void print_outcome(const JobOutcome& outcome) {
+void print_outcome(const train::JobOutcome& outcome) {
   std::cout << outcome.name << ": " << job_end_name(outcome.end) << " after " << outcome.step << " of " << outcome.steps << " steps";
-  if (outcome.base_eval_loss && outcome.eval_loss) {
-    std::cout << ", held-out loss " << *outcome.base_eval_loss << " before, " << *outcome.eval_loss << " after";
+  if (outcome.base_eval && outcome.eval) {
+    const auto figures = [](double base, const std::optional<double>& start, double now) {
+      std::cout << base << " before, ";
+      if (start) std::cout << *start << " at its start, ";
+      std::cout << now << " after";
+    };
+    const auto of_start = [&](double train::EvalReport::* field) {
+      return outcome.start_eval ? std::optional((*outcome.start_eval).*field) : std::nullopt;
+    };
+    std::cout << ", held-out loss ";
+    figures(outcome.base_eval->loss, of_start(&train::EvalReport::loss), outcome.eval->loss);
+    std::cout << ", exact match ";
+    figures(outcome.base_eval->exact_rows, of_start(&train::EvalReport::exact_rows), outcome.eval->exact_rows);
+    std::cout << ", token accuracy ";
+    figures(outcome.base_eval->token_accuracy, of_start(&train::EvalReport::token_accuracy), outcome.eval->token_accuracy);
   } else {
     std::cout << ", last loss " << outcome.last_loss;
   }
+  if (!outcome.note.empty()) std::cout << " (" << printable(outcome.note) << ")";
   if (outcome.written) std::cout << ": " << outcome.out.string();
-  if (!outcome.status.ok()) std::cout << ": " << outcome.status.message();
-  std::cout << (outcome.sweep_winner ? " (best of " + outcome.sweep + ")" : "") << "\n";
+  if (!outcome.status.ok()) std::cout << ": " << printable(outcome.status.message());
+  std::cout << (outcome.sweep_winner ? " (best of " + outcome.sweep + ")" : "");
+  if (const auto worse = worse_than(outcome); !worse.empty() && outcome.end != train::JobEnd::kLostSweep) std::cout << "; NOT BETTER than " << joined(worse, " and ");
+  std::cout << "\n";
+}
+
+// Of the last line: the written results that beat nothing.
+std::string warning_of(const std::vector<train::JobOutcome>& outcomes) {
+  constexpr size_t kShown = 5;
+  std::vector<std::string> jobs;
+  size_t count = 0;
+  for (const train::JobOutcome& outcome : outcomes) {
+    const auto worse = worse_than(outcome);
+    if (worse.empty() || outcome.end == train::JobEnd::kLostSweep) continue;
+    if (count++ < kShown) jobs.push_back(outcome.name + " is no better than " + joined(worse, " and "));
+  }
+  if (count > kShown) jobs.push_back(std::to_string(count - kShown) + " more are no better");
+  return jobs.empty() ? "" : "; WARNING: " + joined(jobs, "; ");
 }
 
 int columns_of_terminal() {
@@ -127,21 +194,35 @@ int columns_of_terminal() {
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 100;
 }
 
+// The learning rate and its course, whoever set them.
+std::string rate_line(const train::JobSpec& job) {
+  char text[160];
+  std::snprintf(text, sizeof text, "%s, peak learning rate %g, %s to %g of it, warm-up %g of the steps", train::optimizer_name(job.optimizer).c_str(),
+                job.learning_rate, train::schedule_name(job.schedule).c_str(), job.schedule == train::ScheduleKind::kConstant ? 1.0 : job.schedule_floor,
+                job.warmup_share);
+  return text;
+}
+
 // Rows that could not be used, and what each job trains.
-void print_start(const RunSpec& spec, TrainRun& run) {
-  for (const LoadedData& data : run.data()) print_skipped(data.file, *data.rows);
+void print_start(const train::RunSpec& spec, const BaseModel& base, train::TrainRun& run) {
+  for (const train::LoadedData& data : run.data()) {
+    print_skipped(data.file, *data.rows);
+    print_warnings(data.file, *data.rows, base);
+  }
+  for (const std::string& warning : run.warnings()) std::fprintf(stderr, "warning: %s\n", warning.c_str());
   constexpr size_t kShown = 10;
   for (size_t i = 0; i < spec.jobs.size(); ++i) {
     if (i == kShown) {
       std::fprintf(stderr, "and %zu more jobs\n", spec.jobs.size() - kShown);
       break;
     }
-    TrainableAdapter& adapter = run.trainer().adapter(i);
-    std::fprintf(stderr, "%s: %s, %lld modules, %lld trained values, %lld steps\n", spec.jobs[i].job.name.c_str(),
-                 train_kind_name(spec.jobs[i].job.kind).c_str(), static_cast<long long>(adapter.modules()),
-                 static_cast<long long>(adapter.trained_values()), static_cast<long long>(run.trainer().state(i).steps));
+    train::TrainableAdapter& adapter = run.trainer().adapter(i);
+    std::fprintf(stderr, "%s: %s, %lld modules, %lld trained values, %lld steps, %s\n", spec.jobs[i].job.name.c_str(),
+                 train::train_kind_name(spec.jobs[i].job.kind).c_str(), static_cast<long long>(adapter.modules()),
+                 static_cast<long long>(adapter.trained_values()), static_cast<long long>(run.trainer().state(i).steps),
+                 rate_line(spec.jobs[i].job).c_str());
   }
-  for (const SweepSpec& sweep : spec.sweeps) {
+  for (const train::SweepSpec& sweep : spec.sweeps) {
     std::string shares;
     for (const double share : sweep.halve_at) shares += (shares.empty() ? "" : ", ") + Json(share).dump();
     if (!shares.empty()) std::fprintf(stderr, "sweep %s: the worse half of its arms stops at these shares of the steps: %s\n", sweep.name.c_str(), shares.c_str());
@@ -150,10 +231,10 @@ void print_start(const RunSpec& spec, TrainRun& run) {
 
 // The trainer's plan, and what the process holds besides before the first step: program, tokenizer, rows.
 struct WholePlan {
-  MemoryPlan plan;
+  train::MemoryPlan plan;
   size_t besides = 0;
 
-  explicit WholePlan(const MemoryPlan& planned) : plan(planned) {
+  explicit WholePlan(const train::MemoryPlan& planned) : plan(planned) {
     const size_t now = resident_bytes(), known = plan.weights + plan.adapters;
     besides = now > known ? now - known : 0;
   }
@@ -162,13 +243,13 @@ struct WholePlan {
 };
 
 Json plan_json(const WholePlan& whole) {
-  const MemoryPlan& plan = whole.plan;
+  const train::MemoryPlan& plan = whole.plan;
   return {{"weights_bytes", plan.weights}, {"adapters_bytes", plan.adapters}, {"activations_bytes", plan.activations},
           {"scratch_bytes", plan.scratch}, {"kv_bytes", plan.kv}, {"besides_bytes", whole.besides}, {"total_bytes", whole.total()}};
 }
 
 void print_plan(const WholePlan& whole) {
-  const MemoryPlan& plan = whole.plan;
+  const train::MemoryPlan& plan = whole.plan;
   const std::pair<const char*, size_t> lines[] = {{"weights (frozen)", plan.weights}, {"adapters, gradients, moments", plan.adapters},
                                                   {"activations", plan.activations}, {"scratch", plan.scratch}, {"keys and values", plan.kv},
                                                   {"program, tokenizer, rows", whole.besides}, {"in all, at the peak", whole.total()}};
@@ -176,21 +257,31 @@ void print_plan(const WholePlan& whole) {
 }
 
 // --plan: memory before anything is computed, then the time from a probe.
-Status show_plan(TrainRun& run, bool json) {
+Status show_plan(const train::RunSpec& spec, train::TrainRun& run, bool json) {
   const WholePlan plan(run.trainer().plan());
   if (!json) {
     print_plan(plan);
+    constexpr size_t kShown = 10;
+    for (size_t i = 0; i < std::min(kShown, spec.jobs.size()); ++i) {
+      const train::JobSpec& job = spec.jobs[i].job;
+      std::printf("%-30s %s\n", (job.name + " (" + train::train_kind_name(job.kind) + ")").c_str(), rate_line(job).c_str());
+    }
     std::fflush(stdout);
   }
-  ASSIGN_OR_RETURN(const TimeEstimate time, run.probe());
+  ASSIGN_OR_RETURN(const train::TimeEstimate time, run.probe());
   if (json) {
     Json out = plan_json(plan);
     out.update({{"expected_seconds", time.expected_seconds}, {"probe_steps", time.steps_probed}, {"probe_seconds", time.probed_seconds},
-                {"peak_bytes_so_far", peak_resident_bytes()}});
+                {"peak_bytes_so_far", peak_resident_bytes()}, {"jobs", Json::array()}});
+    for (const train::JobPlan& plan : spec.jobs) {
+      const train::JobSpec& job = plan.job;
+      out["jobs"].push_back({{"name", job.name}, {"kind", train::train_kind_name(job.kind)}, {"learning_rate", job.learning_rate},
+                             {"schedule", train::schedule_name(job.schedule)}, {"schedule_floor", job.schedule_floor}, {"warmup_share", job.warmup_share}});
+    }
     std::cout << out.dump() << "\n";
   } else {
-    std::printf("expected time %s, from %lld steps that took %s\n", format_seconds(time.expected_seconds).c_str(),
-                static_cast<long long>(time.steps_probed), format_seconds(time.probed_seconds).c_str());
+    std::printf("expected time %s, from %lld steps that took %s\n", train::format_seconds(time.expected_seconds).c_str(),
+                static_cast<long long>(time.steps_probed), train::format_seconds(time.probed_seconds).c_str());
   }
   return ok_status();
 }
@@ -198,25 +289,25 @@ Status show_plan(TrainRun& run, bool json) {
 // ---- The run.
 
 // Forwards to the view, and asks whether a signal came.
-class Observer final : public RunObserver {
+class Observer final : public train::RunObserver {
  public:
-  Observer(ProgressView& view, const Interrupt& interrupt) : view_(view), interrupt_(interrupt) {}
-  void on_step(const StepReport& report, const RunPace& pace) override { view_.on_step(report, pace); }
-  void on_eval(const EvalEvent& event) override { view_.on_eval(event); }
-  void on_end(const JobOutcome& outcome) override { view_.on_end(outcome); }
+  Observer(train::ProgressView& view, const Interrupt& interrupt) : view_(view), interrupt_(interrupt) {}
+  void on_step(const train::StepReport& report, const train::RunPace& pace) override { view_.on_step(report, pace); }
+  void on_eval(const train::EvalEvent& event) override { view_.on_eval(event); }
+  void on_end(const train::JobOutcome& outcome) override { view_.on_end(outcome); }
   void on_note(const std::string& note) override { view_.on_note(note); }
   bool stop_requested() override { return interrupt_.requested(); }
 
  private:
-  ProgressView& view_;
+  train::ProgressView& view_;
   const Interrupt& interrupt_;
 };
 
-Status report_end(const Flags& flags, const RunSpec& spec, const WholePlan& plan, TrainRun& run, const std::vector<JobOutcome>& outcomes) {
+Status report_end(const Flags& flags, const train::RunSpec& spec, const WholePlan& plan, train::TrainRun& run, const std::vector<train::JobOutcome>& outcomes) {
   Json summary{{"out", spec.out.string()}, {"seconds", run.seconds()}, {"expected_seconds", run.expected().expected_seconds},
                {"memory", plan_json(plan)}, {"peak_bytes", peak_resident_bytes()}, {"jobs", Json::array()}};
   size_t failed = 0;
-  for (const JobOutcome& outcome : outcomes) {
+  for (const train::JobOutcome& outcome : outcomes) {
     failed += outcome.status.ok() ? 0 : 1;
     summary["jobs"].push_back(outcome_json(outcome));
     if (!flags.json) print_outcome(outcome);
@@ -224,20 +315,20 @@ Status report_end(const Flags& flags, const RunSpec& spec, const WholePlan& plan
   if (flags.json) {
     std::cout << summary.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
   } else {
-    std::cout << outcomes.size() << (outcomes.size() == 1 ? " job in " : " jobs in ") << format_seconds(run.seconds());
-    if (run.expected().expected_seconds > 0) std::cout << " (" << format_seconds(run.expected().expected_seconds) << " were expected)";
-    std::cout << ", peak memory " << peak_resident_bytes() / 1000000 << " MB; log and report: " << spec.out.string() << "\n";
+    std::cout << outcomes.size() << (outcomes.size() == 1 ? " job in " : " jobs in ") << train::format_seconds(run.seconds());
+    if (run.expected().expected_seconds > 0) std::cout << " (" << train::format_seconds(run.expected().expected_seconds) << " were expected)";
+    std::cout << ", peak memory " << peak_resident_bytes() / 1000000 << " MB; log and report: " << spec.out.string() << warning_of(outcomes) << "\n";
   }
   if (failed == 0) return ok_status();
   return failed_precondition(std::to_string(failed) + " of " + std::to_string(outcomes.size()) + " jobs failed");
 }
 
-Status carry_out(const Flags& flags, const RunSpec& spec, TrainRun& run, Interrupt& interrupt) {
+Status carry_out(const Flags& flags, const train::RunSpec& spec, train::TrainRun& run, Interrupt& interrupt) {
   std::vector<std::string> names;
-  for (const JobPlan& plan : spec.jobs) names.push_back(plan.job.name);
+  for (const train::JobPlan& plan : spec.jobs) names.push_back(plan.job.name);
   const WholePlan whole(run.trainer().plan());
   const RealClock clock;
-  ProgressView view(names, {.in_place = isatty(STDERR_FILENO) == 1, .columns = columns_of_terminal()},
+  train::ProgressView view(names, {.in_place = isatty(STDERR_FILENO) == 1, .columns = columns_of_terminal()},
                     [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }, clock);
   Observer observer(view, interrupt);
   interrupt.arm();
@@ -249,14 +340,14 @@ Status carry_out(const Flags& flags, const RunSpec& spec, TrainRun& run, Interru
 
 // ---- From flags to the run.
 
-Result<RunSpec> read_spec(const Flags& flags) {
-  std::vector<ConfigOverride> overrides = flags.overrides;
+Result<train::RunSpec> read_spec(const Flags& flags) {
+  std::vector<train::ConfigOverride> overrides = flags.overrides;
   for (const std::string& text : flags.sets) {
-    ASSIGN_OR_RETURN(ConfigOverride change, parse_override(text));
+    ASSIGN_OR_RETURN(train::ConfigOverride change, train::parse_override(text));
     overrides.push_back(std::move(change));
   }
-  if (!flags.config.empty()) return read_run_spec(flags.config, std::move(overrides));
-  return read_run_spec({.root = std::make_shared<Yaml>(Yaml{.from_flag = true}), .overrides = std::move(overrides)});
+  if (!flags.config.empty()) return train::read_run_spec(flags.config, std::move(overrides));
+  return train::read_run_spec({.root = std::make_shared<Yaml>(Yaml{.from_flag = true}), .overrides = std::move(overrides)});
 }
 
 // As typed, one space between words; words with spaces or signs of the shell in quotes.
@@ -274,7 +365,7 @@ std::string command_line() {
 
 // A resumed run computes with what it computed with before, unless the flags say otherwise (then it is refused by name).
 Status recall_choice(const Path& out, ModelFlags& flags) {
-  ASSIGN_OR_RETURN(const auto recorded, recorded_choice(out));
+  ASSIGN_OR_RETURN(const auto recorded, train::recorded_choice(out));
   if (!recorded) return ok_status();
   if (flags.isa == "auto") flags.isa = recorded->isa;
   if (flags.arithmetic == "auto") flags.arithmetic = recorded->arithmetic;
@@ -282,9 +373,9 @@ Status recall_choice(const Path& out, ModelFlags& flags) {
 }
 
 // Full jobs start from the base's folder and leave one like it, elsewhere.
-Status place_full_jobs(const BaseModel& base, RunSpec& spec) {
-  for (JobPlan& plan : spec.jobs) {
-    if (plan.job.kind != TrainKind::kFull) continue;
+Status place_full_jobs(const BaseModel& base, train::RunSpec& spec) {
+  for (train::JobPlan& plan : spec.jobs) {
+    if (plan.job.kind != train::TrainKind::kFull) continue;
     plan.job.full.base_dir = base.dir.string();
     std::error_code error;
     if (std::filesystem::equivalent(plan.out, base.dir, error)) {
@@ -294,48 +385,44 @@ Status place_full_jobs(const BaseModel& base, RunSpec& spec) {
   return ok_status();
 }
 
-// Of the files that the base was loaded from.
-Result<std::string> fingerprint_of(const BaseModel& base, bool random_weights) {
-  if (random_weights) return std::string();
-  ASSIGN_OR_RETURN(const Safetensors weights, Safetensors::open_model(base.dir));
-  return weights_fingerprint(weights);
-}
-
 Status run_train(Flags flags) {
-  ASSIGN_OR_RETURN(RunSpec spec, read_spec(flags));
-  for (JobPlan& plan : spec.jobs) plan.dataset.cache_dir = kernels::default_cache_dir();
+  ASSIGN_OR_RETURN(train::RunSpec spec, read_spec(flags));
+  for (train::JobPlan& plan : spec.jobs) plan.dataset.cache_dir = kernels::default_cache_dir();
   Problems problems;
-  check_files(spec, problems);
+  train::check_files(spec, problems);
   if (!spec.base.empty()) flags.model.model = spec.base;
   if (!spec.dtype.empty()) flags.model.dtype = spec.dtype;
   if (spec.threads > 0) flags.model.threads = static_cast<int>(spec.threads);
   problems.add(find_model(flags.model.model).status());
   if (flags.resume) problems.add(recall_choice(spec.out, flags.model));
   RETURN_IF_ERROR(problems.status());
-  flags.model.random_weights = std::all_of(spec.jobs.begin(), spec.jobs.end(), [](const JobPlan& plan) {
-    return plan.job.kind == TrainKind::kFull && plan.job.full.init == FullInit::kRandom;
+  flags.model.random_weights = std::all_of(spec.jobs.begin(), spec.jobs.end(), [](const train::JobPlan& plan) {
+    return plan.job.kind == train::TrainKind::kFull && plan.job.full.init == train::FullInit::kRandom;
   });
   Interrupt interrupt("stopping after this step; once more to leave at once, without a checkpoint");
   ASSIGN_OR_RETURN(const BaseModel base, open_base_model(flags.model));
   RETURN_IF_ERROR(place_full_jobs(base, spec));
-  ASSIGN_OR_RETURN(const std::string fingerprint, fingerprint_of(base, flags.model.random_weights));
-  RunServices services{.model = base.model, .tokenizer = base.tokenizer, .chat_template = base.chat_template, .base_name = base.name, .base_fingerprint = fingerprint,
-                       .eos = base.generation.eos_ids.empty() ? -1 : base.generation.eos_ids.front(), .choice = base.choice,
+  std::string fingerprint;
+  if (!flags.model.random_weights) {
+    ASSIGN_OR_RETURN(fingerprint, base_fingerprint(base));
+  }
+  train::RunServices services{.model = base.model, .tokenizer = base.tokenizer, .chat_template = base.chat_template, .base_name = base.name, .base_fingerprint = fingerprint,
+                       .eos = base.generation.eos_ids.empty() ? -1 : base.generation.eos_ids.front(), .ends = base.generation.eos_ids, .choice = base.choice,
                        .threads = base.threads, .plan_only = flags.plan, .resume = flags.resume, .version = UMBEL_VERSION, .command = command_line()};
-  ASSIGN_OR_RETURN(const auto run, TrainRun::create(spec, std::move(services)));
-  print_start(spec, *run);
-  return flags.plan ? show_plan(*run, flags.json) : carry_out(flags, spec, *run, interrupt);
+  ASSIGN_OR_RETURN(const auto run, train::TrainRun::create(spec, std::move(services)));
+  print_start(spec, base, *run);
+  return flags.plan ? show_plan(spec, *run, flags.json) : carry_out(flags, spec, *run, interrupt);
 }
 
 int main_train(const Flags& flags) {
   if (!flags.config_help.empty()) {
-    std::cout << (flags.config_help == "markdown" ? config_help_markdown() : config_help_text());
+    std::cout << (flags.config_help == "markdown" ? train::config_help_markdown() : train::config_help_text());
     return kExitOk;
   }
   const Status status = run_train(flags);
   if (status.code() != Code::kCancelled) return finish(status);
   const std::string command = command_line();
-  std::fprintf(stderr, "umbel: %s: %s%s\n", status.message().c_str(), command.c_str(), flags.resume ? "" : " --resume");
+  std::fprintf(stderr, "umbel: %s: %s%s\n", printable(status.message()).c_str(), command.c_str(), flags.resume ? "" : " --resume");
   return kExitInterrupted;
 }
 
@@ -347,9 +434,9 @@ void add_train(CLI::App& program, Run& run) {
   CLI::App* verb = program.add_subcommand("train", "train adapters over one base, from a YAML file or from flags");
   verb->add_option("CONFIG", flags->config, "YAML file of the run; without it the flags below describe one job");
   flags->model.declare(*verb, "--base");
-  for (const ConfigKey& field : config_key_table()) {
-    const bool of_job = field.section == ConfigSection::kJob && std::string_view(field.name) != "out";
-    const bool of_run = field.section == ConfigSection::kRun && verb->get_option_no_throw(flag_of(field.name)) == nullptr;
+  for (const train::ConfigKey& field : train::config_key_table()) {
+    const bool of_job = field.section == train::ConfigSection::kJob && std::string_view(field.name) != "out";
+    const bool of_run = field.section == train::ConfigSection::kRun && verb->get_option_no_throw(flag_of(field.name)) == nullptr;
     if (of_job || of_run) declare_key(*verb, field, flags->overrides, *errors);
   }
   verb->add_option("--set", flags->sets, "a key of the file, also of one job: lr=1e-3, jobs.0.rank=4, jobs.NAME.kind=ia3")->allow_extra_args(false);

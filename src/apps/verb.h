@@ -17,6 +17,8 @@ void add_tokenize(CLI::App& program, Run& run);
 void add_tokenizer(CLI::App& program, Run& run);
 void add_template(CLI::App& program, Run& run);
 void add_score(CLI::App& program, Run& run);
+void add_eval(CLI::App& program, Run& run);
+void add_land(CLI::App& program, Run& run);
 void add_train(CLI::App& program, Run& run);
 void add_adapter(CLI::App& program, Run& run);
 void add_data(CLI::App& program, Run& run);
@@ -24,5 +26,6 @@ void add_bench(CLI::App& program, Run& run);
 void add_bench_train(CLI::App& program, Run& run);
 void add_measure(CLI::App& program, Run& run);
 void add_demo(CLI::App& program, Run& run);
+void add_keys(CLI::App& program, Run& run);
 
 }  // namespace umbel::apps

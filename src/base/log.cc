@@ -2,7 +2,24 @@
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 
+#include "base/log_format.h"
+#include "base/printable.h"
+
 namespace umbel {
+namespace {
+
+// A record is one line of bounded length, whatever the names in it hold.
+class OneLineSink final : public spdlog::sinks::stderr_color_sink_mt {
+ public:
+  void log(const spdlog::details::log_msg& record) override {
+    const std::string text = printable({record.payload.data(), record.payload.size()});
+    spdlog::details::log_msg clean = record;
+    clean.payload = text;
+    spdlog::sinks::stderr_color_sink_mt::log(clean);
+  }
+};
+
+}  // namespace
 
 bool set_log_level(const std::string& level) {
   const auto parsed = spdlog::level::from_str(level);
@@ -12,8 +29,9 @@ bool set_log_level(const std::string& level) {
 }
 
 void init_log() {
-  if (!spdlog::get("umbel")) spdlog::set_default_logger(spdlog::stderr_color_mt("umbel"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%L%$ %v");
+  constexpr const char* kName = "umbel";
+  if (!spdlog::get(kName)) spdlog::set_default_logger(std::make_shared<spdlog::logger>(kName, std::make_shared<OneLineSink>()));
+  set_log_format({});
 }
 
 }  // namespace umbel

@@ -1,4 +1,5 @@
-// Log lines with a level, on stderr, through spdlog. Any thread.
+// Log lines with a level, on stderr, through spdlog. Any thread. A record is one line of at most kPrintableLineMax bytes, with
+// what strangers wrote into it escaped (base/printable.h), so callers pass names and messages as they are.
 #pragma once
 
 #include <spdlog/spdlog.h>

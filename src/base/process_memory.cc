@@ -33,4 +33,13 @@ void return_freed_memory() {
 #endif
 }
 
+void separate_large_allocations() {
+#ifdef __GLIBC__
+  constexpr int kApartBytes = 1 << 20;
+  constexpr int kApartMost = 16384;  // of them at once, well below the kernel's limit of mappings
+  mallopt(M_MMAP_THRESHOLD, kApartBytes);
+  mallopt(M_MMAP_MAX, kApartMost);
+#endif
+}
+
 }  // namespace umbel

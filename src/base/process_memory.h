@@ -13,4 +13,9 @@ size_t peak_resident_bytes();
 // model. Takes milliseconds. Any thread.
 void return_freed_memory();
 
+// From now on allocations of a megabyte and more have pages of their own, which go back to the system when they are freed: the
+// allocator would keep them, and often can't use the holes again. For a process that loads and drops large things as it runs.
+// Any thread, any number of times.
+void separate_large_allocations();
+
 }  // namespace umbel

@@ -1,18 +1,11 @@
 #include "base/process_memory.h"
+#include "base/sanitized_testing.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <memory>
 #include <vector>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UMBEL_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define UMBEL_SANITIZED 1
-#endif
-#endif
 
 namespace umbel {
 namespace {
@@ -35,9 +28,7 @@ TEST(ProcessMemory, TouchedMemoryIsResidentAndStaysInThePeak) {
 
 // Many blocks that the allocator keeps for itself once freed, since something lives above them.
 TEST(ProcessMemory, FreedMemoryGoesBack) {
-#ifdef UMBEL_SANITIZED
-  GTEST_SKIP() << "a sanitizer's allocator keeps what is freed";
-#endif
+  if (testing::kSanitized) GTEST_SKIP() << "a sanitizer's allocator keeps what is freed";
   if (resident_bytes() == 0) GTEST_SKIP() << "this system does not tell";
   constexpr size_t kBlock = size_t{64} << 10, kBlocks = 1024;
   std::vector<std::unique_ptr<char[]>> blocks;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/memory_reserve.h"
 
 namespace umbel {
 namespace {
@@ -70,6 +71,7 @@ uint32_t ThreadPool::drain(int worker) {
 }
 
 void ThreadPool::worker_main(int worker) {
+  const MemoryPriority first;  // what a loop of the engine allocates is small and has to be there
   uint32_t seen = 0;
   while (true) {
     for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) pause();

@@ -81,10 +81,12 @@ TEST(ThreadPool, LateWorkersNeverTouchALoopThatIsOver) {
 }
 
 TEST(ThreadPool, ComesAndGoes) {
+  std::atomic<int64_t> done = 0;  // outlives every pool: a pool that goes has waited for its tasks
   for (int i = 0; i < 100; ++i) {
     ThreadPool pool(3);
-    if (i % 2 == 0) pool.parallel_for(3, [](int64_t, int) {});
+    if (i % 2 == 0) pool.parallel_for(3, [&](int64_t, int) { ++done; });
   }
+  EXPECT_EQ(done, 50 * 3);
 }
 
 TEST(ThreadPool, PoolsOfDifferentOwnersDoNotDisturbEachOther) {

@@ -4,14 +4,17 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <unordered_map>
 
 #include "base/log.h"
+#include "base/memory_reserve.h"
 #include "base/queue.h"
 #include "engine/engine_core.h"
 #include "engine/model_runner.h"
+#include "engine/queue_counts.h"
 
 namespace umbel {
 namespace {
@@ -20,10 +23,11 @@ namespace {
 constexpr Duration kBlockedNap = std::chrono::milliseconds(1);
 constexpr Duration kIdleNap = std::chrono::hours(1);
 
-ModelFacts facts_of(const Model& model) {
-  ModelFacts facts{.vocab = model.config().vocab_size};
+ModelFacts facts_of(const EngineParts& parts) {
+  const Model& model = *parts.model;
+  ModelFacts facts{.vocab = model.config().vocab_size, .tokenless = parts.tokenless};
   const RopeConfig& rope = model.config().rope;
-  if (rope.type == RopeType::kDynamic) {
+  if (rope.by_length()) {
     facts.dynamic_rope_context = static_cast<int32_t>(rope.original_max_position_embeddings > 0
                                                           ? rope.original_max_position_embeddings
                                                           : model.config().max_position_embeddings);
@@ -36,8 +40,9 @@ class ThreadedEngine final : public Engine {
  public:
   explicit ThreadedEngine(EngineParts parts)
       : parts_(std::move(parts)),
-        facts_(facts_of(*parts_.model)),
-        inbox_(static_cast<size_t>(parts_.limits.queue_max)),
+        facts_(facts_of(parts_)),
+        inbox_(static_cast<size_t>(queue_places_max(parts_.limits))),
+        queued_(parts_.limits),
         pool_(std::max(parts_.threads, 1)),
         pins_(parts_.library),
         runner_(parts_.model, parts_.choice, pool_, parts_.limits),
@@ -56,7 +61,7 @@ class ThreadedEngine final : public Engine {
   EngineStats stats() const override {
     std::lock_guard lock(mutex_);
     EngineStats stats = stats_;
-    stats.waiting = std::max<int64_t>(stats.waiting, queued_.load());
+    stats.waiting = std::max<int64_t>(stats.waiting, queued_.waiting());
     return stats;
   }
   double retry_after_seconds() const override;
@@ -65,19 +70,20 @@ class ThreadedEngine final : public Engine {
  private:
   // Engine thread.
   void main();
+  EngineCore::Outcome turn(EngineCore::Outcome last);
   void publish();
   void restart_rate();
 
   const EngineParts parts_;
   const ModelFacts facts_;
   BoundedQueue<Submission> inbox_;
-  std::atomic<int64_t> queued_{0};  // submitted and not started: at most queue_max
   std::atomic<bool> cancel_all_{false};
   std::atomic<bool> stop_{false};
   std::atomic<uint64_t> next_id_{1};
 
   mutable std::mutex mutex_;  // of the members down to the blank line
   std::condition_variable ended_;
+  QueueCounts queued_;  // submitted and not started
   bool draining_ = false;
   EngineStats stats_;
   double finished_per_second_ = 0.0;  // smoothed
@@ -91,7 +97,6 @@ class ThreadedEngine final : public Engine {
   LibraryPins pins_;
   ModelRunner runner_;
   EngineCore core_;
-  int64_t left_queue_seen_ = 0;
   std::thread thread_;  // last: starts when everything above is there
 };
 
@@ -100,16 +105,14 @@ Result<std::shared_ptr<Stream>> ThreadedEngine::submit(Request request) {
   if (request.adapter != nullptr && parts_.library == nullptr) {
     return invalid_argument("this engine serves the base only, it has no adapters");
   }
-  if (queued_.fetch_add(1) >= parts_.limits.queue_max) {
-    queued_.fetch_sub(1);
-    return Status(Code::kOverloaded, "the queue is full: " + std::to_string(parts_.limits.queue_max) +
-                                         " requests wait already");
-  }
+  const QueuePlace place{request.tenant, request.adapter.get()};
+  const TenantCaps caps = request.tenant_caps;
   auto stream = std::make_shared<Stream>(next_id_.fetch_add(1));
   Submission submission{std::move(request), stream, clock_.now()};
   std::lock_guard lock(mutex_);
-  if (draining_ || !inbox_.try_push(submission)) {  // the inbox has room for queue_max: it refuses when closed only
-    queued_.fetch_sub(1);
+  RETURN_IF_ERROR(queued_.enter(place, caps));
+  if (draining_ || !inbox_.try_push(submission)) {  // the inbox has room for all places: it refuses when closed only
+    queued_.leave(place);
     return Status(Code::kUnavailable, "the server is shutting down");
   }
   open_.emplace(stream->id(), stream);
@@ -137,16 +140,15 @@ void ThreadedEngine::drain(Duration timeout) {
 
 double ThreadedEngine::retry_after_seconds() const {
   std::lock_guard lock(mutex_);
-  const double queue = static_cast<double>(queued_.load());
+  const double queue = static_cast<double>(queued_.waiting());
   if (finished_per_second_ <= 0.0) return 1.0;
   return std::clamp(queue / finished_per_second_ / 2.0, 1.0, 60.0);
 }
 
 void ThreadedEngine::publish() {
-  const int64_t left = core_.left_queue();
-  queued_.fetch_sub(left - left_queue_seen_);
-  left_queue_seen_ = left;
   std::lock_guard lock(mutex_);
+  for (const QueuePlace& place : core_.left_queue()) queued_.leave(place);
+  core_.clear_left_queue();
   stats_ = core_.stats();
   for (RequestId id : core_.finished_ids()) open_.erase(id);
   if (!core_.finished_ids().empty()) ended_.notify_all();
@@ -168,20 +170,33 @@ void ThreadedEngine::restart_rate() {
   rated_finished_ = stats_.finished;
 }
 
+EngineCore::Outcome ThreadedEngine::turn(EngineCore::Outcome last) {
+  std::optional<Submission> arrived;
+  if (last == EngineCore::Outcome::kRan) {
+    arrived = inbox_.try_pop();
+  } else {
+    arrived = inbox_.pop(last == EngineCore::Outcome::kIdle ? kIdleNap : kBlockedNap);
+  }
+  if (last == EngineCore::Outcome::kIdle) restart_rate();
+  for (; arrived; arrived = inbox_.try_pop()) core_.add(std::move(*arrived));
+  if (cancel_all_.load()) core_.finish_all(FinishReason::kCancelled, ok_status());
+  const EngineCore::Outcome outcome = core_.step();
+  publish();
+  return outcome;
+}
+
+// Tokens' events are small and come out of the reserve before they fail; where that is gone too, everything that runs is given up.
 void ThreadedEngine::main() {
+  const MemoryPriority first;
   EngineCore::Outcome outcome = EngineCore::Outcome::kIdle;
   while (!stop_.load()) {
-    std::optional<Submission> arrived;
-    if (outcome == EngineCore::Outcome::kRan) {
-      arrived = inbox_.try_pop();
-    } else {
-      arrived = inbox_.pop(outcome == EngineCore::Outcome::kIdle ? kIdleNap : kBlockedNap);
+    try {
+      outcome = turn(outcome);
+    } catch (const std::bad_alloc&) {
+      core_.finish_all(FinishReason::kError, Status(Code::kUnavailable, "the server ran out of memory; send it again"));
+      publish();
+      outcome = EngineCore::Outcome::kRan;
     }
-    if (outcome == EngineCore::Outcome::kIdle) restart_rate();
-    for (; arrived; arrived = inbox_.try_pop()) core_.add(std::move(*arrived));
-    if (cancel_all_.load()) core_.finish_all(FinishReason::kCancelled, ok_status());
-    outcome = core_.step();
-    publish();
   }
   while (auto arrived = inbox_.try_pop()) core_.add(std::move(*arrived));
   core_.finish_all(FinishReason::kCancelled, ok_status());

@@ -39,6 +39,7 @@ struct EngineParts {
   kernels::Choice choice;
   int threads = 1;                     // compute threads
   Limits limits;                       // as filled by plan_memory
+  std::vector<int32_t> tokenless = {};  // ids of the base's embedding that its tokenizer has no token for; never sampled
 };
 
 class Engine {
@@ -47,7 +48,7 @@ class Engine {
   static Result<std::unique_ptr<Engine>> start(EngineParts parts);
   virtual ~Engine() = default;  // cancels what runs, joins
 
-  // kOverloaded when the queue is full, kTooLong naming both numbers, kUnavailable while draining, kInvalidArgument for
+  // kOverloaded when the queue is full, or the tenant's or the adapter's part of it (QueueCounts), kTooLong naming both numbers, kUnavailable while draining, kInvalidArgument for
   // ids outside the vocabulary or an empty prompt.
   virtual Result<std::shared_ptr<Stream>> submit(Request request) = 0;
   virtual void cancel(RequestId id) = 0;

@@ -4,23 +4,12 @@
 #include <string>
 
 #include "base/check.h"
+#include "engine/room.h"
 
 namespace umbel {
 namespace {
 
-// How many waiting requests with adapters get their pins ahead of time while all places are taken.
-constexpr size_t kPrefetchedAdapters = 8;
-
-constexpr int32_t kBlock = kernels::kKvBlockSize;
-
 bool contains(std::span<const int32_t> ids, int32_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
-
-int32_t common_blocks(std::span<const int32_t> a, std::span<const int32_t> b, int32_t blocks_max) {
-  const size_t limit = std::min({a.size(), b.size(), static_cast<size_t>(blocks_max) * kBlock});
-  size_t common = 0;
-  while (common < limit && a[common] == b[common]) ++common;
-  return static_cast<int32_t>(common) / kBlock;
-}
 
 Status bad_token(const char* what, int32_t id, int64_t vocab) {
   return invalid_argument(std::string(what) + " token " + std::to_string(id) + " is outside the vocabulary of " +
@@ -31,8 +20,10 @@ Status bad_token(const char* what, int32_t id, int64_t vocab) {
 
 Status validate_request(const Request& request, const ModelFacts& facts, const Limits& limits) {
   if (request.prompt.empty()) return invalid_argument("the prompt is empty: it needs at least one token");
+  // An adapter may have a vocabulary of its own, which is known once it is in memory: the request is looked at again then.
+  const int64_t vocab = facts.vocab + (request.adapter == nullptr ? 0 : limits.adapter_vocab_extra);
   for (int32_t id : request.prompt) {
-    if (id < 0 || id >= facts.vocab) return bad_token("prompt", id, facts.vocab);
+    if (id < 0 || id >= vocab) return bad_token("prompt", id, facts.vocab);
   }
   if (request.max_tokens < 0) return invalid_argument("max_tokens must be at least 0");
   if (request.min_tokens < 0) return invalid_argument("min_tokens must be at least 0");
@@ -40,22 +31,44 @@ Status validate_request(const Request& request, const ModelFacts& facts, const L
     return invalid_argument("min_tokens (" + std::to_string(request.min_tokens) + ") is larger than max_tokens (" +
                             std::to_string(request.max_tokens) + ")");
   }
-  const int64_t total = static_cast<int64_t>(request.prompt.size()) + request.max_tokens;
-  const int64_t kv_tokens = static_cast<int64_t>(limits.kv_blocks) * kBlock;
-  const int64_t limit = std::min<int64_t>(limits.context_max, kv_tokens);
-  if (total > limit) {
-    const char* what = limit == limits.context_max ? "the context has " : "the KV memory has room for ";
-    return Status(Code::kTooLong, "the prompt has " + std::to_string(request.prompt.size()) + " tokens and " +
-                                      std::to_string(request.max_tokens) + " more are asked for, " +
-                                      std::to_string(total) + " in all, but " + what + std::to_string(limit));
+  RETURN_IF_ERROR(check_room(limits, static_cast<int64_t>(request.prompt.size()), request.max_tokens));
+  if (request.cache_salt.size() > kCacheSaltBytesMax) {
+    return invalid_argument("cache_salt has " + std::to_string(request.cache_salt.size()) + " bytes; at most " +
+                            std::to_string(kCacheSaltBytesMax) + " are allowed");
   }
-  return validate_sampling(request.sampling, facts.vocab);
+  return validate_sampling(request.sampling, vocab);
+}
+
+// With its adapter, which may have more or fewer tokens than the base.
+Status EngineCore::validate_vocabulary(const Sequence& sequence) const {
+  if (sequence.adapter() == nullptr) return ok_status();
+  const int64_t vocab = vocabulary_of(sequence);
+  for (const int32_t id : sequence.tokens().first(sequence.prompt_tokens())) {
+    if (id >= vocab) return bad_token("prompt", id, vocab);
+  }
+  return validate_sampling(sequence.request().sampling, vocab);
+}
+
+int64_t EngineCore::vocabulary_of(const Sequence& sequence) const {
+  const int64_t own = sequence.adapter() == nullptr ? 0 : sequence.adapter()->vocabulary();
+  return own > 0 ? own : facts_.vocab;
 }
 
 EngineCore::EngineCore(const CoreParts& parts, const ModelFacts& facts, const Limits& limits)
-    : parts_(parts), facts_(facts), limits_(limits), pool_(limits.kv_blocks), cache_(pool_) {
+    : parts_(parts),
+      facts_(facts),
+      limits_(limits),
+      pool_(limits.kv_blocks),
+      cache_(pool_),
+      queue_(limits, static_cast<size_t>(queue_places_max(limits)) + limits.sequences_max),
+      shares_(limits.sequences_max) {
   const size_t sequences = limits.sequences_max;
-  waiting_.reserve(limits.queue_max + sequences);
+  const size_t places = static_cast<size_t>(queue_places_max(limits)) + sequences;
+  waiting_.reserve(places);
+  waiting_views_.reserve(places);
+  preempted_.reserve(sequences);
+  victims_.reserve(sequences);
+  claims_.reserve(sequences);
   running_.reserve(sequences);
   views_.reserve(sequences);
   schedule_.reserve(limits.sequences_max);
@@ -63,8 +76,9 @@ EngineCore::EngineCore(const CoreParts& parts, const ModelFacts& facts, const Li
   planned_.reserve(sequences);
   jobs_.reserve(step_logit_rows_max(limits));
   blocked_adapters_.reserve(sequences);
-  finished_ids_.reserve(limits.queue_max + sequences);
-  for (int thread = 0; thread < parts.pool.threads(); ++thread) scratches_.emplace_back(facts.vocab);
+  finished_ids_.reserve(places);
+  left_queue_.reserve(places);
+  for (int thread = 0; thread < parts.pool.threads(); ++thread) scratches_.emplace_back(facts.vocab + limits.adapter_vocab_extra);
 }
 
 EngineCore::~EngineCore() { finish_all(FinishReason::kCancelled, ok_status()); }
@@ -72,6 +86,10 @@ EngineCore::~EngineCore() { finish_all(FinishReason::kCancelled, ok_status()); }
 void EngineCore::add(Submission submission) {
   waiting_.push_back(std::make_unique<Sequence>(std::move(submission), next_arrival_++));
   Sequence& sequence = *waiting_.back();
+  const Request& request = sequence.request();
+  sequence.lane = queue_.enter(request.tenant, request.tenant_caps, request.adapter.get());
+  sequence.lane_serial = queue_.serial(sequence.lane);
+  sequence.stamp = queue_.stamp();
   const bool length_matters =
       facts_.dynamic_rope_context > 0 && sequence.prompt_tokens() > facts_.dynamic_rope_context;
   sequence.caches = limits_.prefix_cache && !length_matters;
@@ -127,138 +145,6 @@ void EngineCore::finish_all(FinishReason reason, const Status& status) {
   drop_done();
 }
 
-// ---- admit: first come, first served --------------------------------------------------------------------------------
-
-void EngineCore::admit(TimePoint now) {
-  blocked_adapters_.clear();
-  bool held_for_older = false;  // an older request has waited too long for its adapter
-  for (size_t index = 0; index < waiting_.size();) {
-    if (running_.size() >= static_cast<size_t>(limits_.sequences_max)) {
-      prefetch_adapters(index, now);
-      break;
-    }
-    Sequence& candidate = *waiting_[index];
-    if (!candidate.pinned()) {
-      const bool held = held_for_older && candidate.request().adapter != nullptr;
-      if (held || !try_pin(candidate, now)) {
-        if (!held && !candidate.done && now - candidate.blocked_since >= kAdapterPatience) {
-          held_for_older = true;
-          unpin_waiting(index + 1);
-        }
-        ++index;
-        continue;
-      }
-    }
-    look_up_root(candidate);
-    const int32_t shared =
-        candidate.caches ? cache_.match_length(candidate.root, candidate.tokens(), shared_blocks_max(candidate)) : 0;
-    if (better_soon(candidate, shared)) {
-      ++index;
-      continue;
-    }
-    if (!may_start(candidate, shared)) break;  // nobody younger takes the memory that this one waits for
-    start(index);
-  }
-  drop_done();
-}
-
-bool EngineCore::try_pin(Sequence& sequence, TimePoint now) {
-  const AdapterRef& ref = sequence.request().adapter;
-  const auto asked = std::find(blocked_adapters_.begin(), blocked_adapters_.end(), ref.get());
-  if (asked == blocked_adapters_.end()) {
-    auto handle = parts_.adapters.try_pin(ref);
-    if (!handle.ok()) {
-      finish(sequence, {.finish = FinishReason::kError, .status = handle.status()}, now);
-      return false;
-    }
-    if (handle->has_value()) {
-      sequence.pin(std::move(**handle));
-      return true;
-    }
-    if (blocked_adapters_.size() < blocked_adapters_.capacity()) blocked_adapters_.push_back(ref.get());
-  }
-  if (sequence.blocked_since == TimePoint{}) sequence.blocked_since = now;
-  return false;
-}
-
-void EngineCore::unpin_waiting(size_t first) {
-  for (size_t index = first; index < waiting_.size(); ++index) waiting_[index]->unpin();
-}
-
-// Those next in line get their pins early, so that their adapters load meanwhile and are not pushed out by one another. One
-// after the other: a younger one must not take the room that an older one waits for.
-void EngineCore::prefetch_adapters(size_t first, TimePoint now) {
-  size_t asked = 0;
-  for (size_t index = first; index < waiting_.size() && asked < kPrefetchedAdapters; ++index) {
-    Sequence& sequence = *waiting_[index];
-    if (sequence.request().adapter == nullptr) continue;
-    if (!sequence.pinned() && !try_pin(sequence, now) && !sequence.done) break;
-    ++asked;
-  }
-}
-
-void EngineCore::look_up_root(Sequence& sequence) {
-  if (!sequence.caches || sequence.root != 0) return;
-  const AdapterRef& ref = sequence.request().adapter;
-  sequence.root = cache_.root(ref == nullptr ? std::string_view() : std::string_view(parts_.adapters.digest(ref)));
-}
-
-int32_t EngineCore::shared_blocks_max(const Sequence& sequence) const {
-  // The last token is always computed, for its logits; so is every prompt token whose logprobs are still wanted.
-  int32_t tokens = sequence.target() - 1;
-  if (sequence.wants_prompt_logprobs()) tokens = std::min(tokens, sequence.logprobs_done());
-  return std::max(tokens, 0) / kBlock;
-}
-
-bool EngineCore::better_soon(const Sequence& candidate, int32_t shared) const {
-  if (!candidate.caches) return false;
-  const int32_t blocks_max = shared_blocks_max(candidate);
-  if (shared >= blocks_max) return false;
-  return std::any_of(running_.begin(), running_.end(), [&](const SequencePtr& other) {
-    if (!other->caches || other->root != candidate.root || other->arrival() > candidate.arrival()) return false;
-    if (other->remaining() <= 1) return false;
-    const int32_t common = common_blocks(candidate.tokens(), other->tokens(), blocks_max);
-    return common > shared && other->computed() / kBlock < common;
-  });
-}
-
-bool EngineCore::may_start(const Sequence& candidate, int32_t shared) const {
-  AdmissionView view{.running = static_cast<int32_t>(running_.size()),
-                     .sequences_max = limits_.sequences_max,
-                     .blocks_available = pool_.available(),
-                     .blocks_needed = blocks_for(static_cast<int32_t>(candidate.tokens().size())) - shared,
-                     .blocks_idle_shared = std::min(shared, pool_.idle())};
-  for (const SequencePtr& other : running_) {
-    view.blocks_promised += blocks_for(static_cast<int32_t>(other->tokens().size())) -
-                            static_cast<int32_t>(other->blocks().size());
-  }
-  return parts_.policy.admits(view);
-}
-
-void EngineCore::start(size_t waiting_index) {
-  SequencePtr owned = std::move(waiting_[waiting_index]);
-  waiting_.erase(waiting_.begin() + static_cast<ptrdiff_t>(waiting_index));
-  Sequence& sequence = *owned;
-  if (sequence.caches) {
-    sequence.adopt_prefix(cache_, shared_blocks_max(sequence));
-    stats_.prefix_hit_tokens += sequence.computed();
-  }
-  if (!sequence.started) {
-    sequence.started = true;
-    sequence.cached_tokens = sequence.computed();
-    ++left_queue_;
-  }
-  sequence.served_step = step_;
-  sequence.group = sequence.adapter() == nullptr ? 0 : sequence.arrival();
-  for (const SequencePtr& other : running_) {
-    if (other->adapter() == sequence.adapter()) sequence.group = other->group;
-  }
-  if (sequence.remaining() <= 0) {  // a one-token prompt to score: nothing to compute
-    finish(sequence, {.finish = FinishReason::kLength}, parts_.clock.now());
-  }
-  running_.push_back(std::move(owned));
-}
-
 // ---- plan -----------------------------------------------------------------------------------------------------------
 
 void EngineCore::make_plan(TimePoint now) {
@@ -266,8 +152,9 @@ void EngineCore::make_plan(TimePoint now) {
   planned_.clear();
   views_.clear();
   for (const SequencePtr& sequence : running_) views_.push_back(sequence->view(pool_));
-  schedule({views_, pool_.available(), step_, limits_, parts_.policy}, schedule_);
-  for (int32_t index : schedule_.preempted) running_[index]->release_blocks();
+  claim_ranks(views_, claims_);
+  schedule({views_, pool_.available(), step_, limits_, parts_.policy, shares_}, schedule_);
+  for (int32_t index : schedule_.preempted) running_[index]->release_blocks();  // the rows below need them
   // One adapter's sequences become neighbours.
   std::sort(schedule_.rows.begin(), schedule_.rows.end(), [&](const ScheduledRows& a, const ScheduledRows& b) {
     const Sequence& left = *running_[a.sequence];
@@ -291,19 +178,35 @@ void EngineCore::make_plan(TimePoint now) {
     planned_.push_back(&sequence);
     if (sequence.scheduled_at == TimePoint{}) sequence.scheduled_at = now;
   }
-  preempt();
+  for (int32_t index : schedule_.preempted) preempt(running_[index]);
+  if (!preempted_.empty()) std::erase(running_, nullptr);
+  return_preempted();
 }
 
-void EngineCore::preempt() {
-  for (int32_t index : schedule_.preempted) {
-    SequencePtr owned = std::move(running_[index]);
-    const auto place = std::find_if(waiting_.begin(), waiting_.end(), [&](const SequencePtr& other) {
-      return other->arrival() > owned->arrival();
-    });
-    waiting_.insert(place, std::move(owned));
-    ++stats_.preemptions;
+void EngineCore::preempt(SequencePtr& running) {
+  running->release_blocks();
+  running->running = false;
+  queue_.stopped(running->lane);
+  ++stats_.preemptions;
+  preempted_.push_back(std::move(running));
+}
+
+// Merges those that were preempted in this step with the waiting ones, which stay sorted by arrival.
+void EngineCore::return_preempted() {
+  const auto older = [](const SequencePtr& a, const SequencePtr& b) { return a->arrival() < b->arrival(); };
+  std::sort(preempted_.begin(), preempted_.end(), older);
+  size_t from = waiting_.size();
+  waiting_.resize(waiting_.size() + preempted_.size());
+  for (size_t to = waiting_.size(); !preempted_.empty(); --to) {
+    const bool waits_longer = from == 0 || older(waiting_[from - 1], preempted_.back());
+    SequencePtr& last = waits_longer ? preempted_.back() : waiting_[from - 1];
+    waiting_[to - 1] = std::move(last);
+    if (waits_longer) {
+      preempted_.pop_back();
+    } else {
+      --from;
+    }
   }
-  if (!schedule_.preempted.empty()) std::erase(running_, nullptr);
 }
 
 // ---- commit ---------------------------------------------------------------------------------------------------------
@@ -325,7 +228,7 @@ void EngineCore::collect_jobs() {
 void EngineCore::run_job(LogitJob& job, ConstMatrixF logits, SamplerScratch& scratch) const {
   const Sequence& sequence = *job.sequence;
   const Request& request = sequence.request();
-  const std::span<const float> row = logits.row_span(job.row);
+  const std::span<const float> row = logits.row_span(job.row).first(static_cast<size_t>(vocabulary_of(sequence)));
   if (!job.samples) {
     job.token = sequence.tokens()[job.position + 1];
     job.logprobs = token_logprobs(row, job.token, request.prompt_logprobs, scratch);
@@ -336,6 +239,7 @@ void EngineCore::run_job(LogitJob& job, ConstMatrixF logits, SamplerScratch& scr
     input.banned = request.eos_ids;
     input.banned_more = request.stop_ids;
   }
+  if (vocabulary_of(sequence) == facts_.vocab) input.tokenless = facts_.tokenless;  // a resized vocabulary is the adapter's own
   job.token = sample_token(input, scratch);
   if (request.logprobs >= 0 && job.token >= 0) job.logprobs = token_logprobs(row, job.token, request.logprobs, scratch);
 }
@@ -397,7 +301,9 @@ void EngineCore::take_token(Sequence& sequence, LogitJob& job, TimePoint now) {
 void EngineCore::finish(Sequence& sequence, TokenEvent event, TimePoint now) {
   if (sequence.done) return;
   sequence.done = true;
-  if (!sequence.started) ++left_queue_;
+  if (!sequence.started) left_queue_.push_back(sequence.queue_place());
+  if (sequence.running) queue_.stopped(sequence.lane);
+  queue_.leave(sequence.lane);
   ++stats_.finished;
   event.prompt_logprobs = sequence.take_prompt_logprobs();
   event.prompt_tokens = sequence.prompt_tokens();

@@ -2,25 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
+#include <map>
 
-#include "engine/memory_probe.h"
+#include "engine/heap_count_testing.h"
 #include "engine/simulation_fakes.h"
-
-namespace {
-thread_local int64_t heap_calls = 0;
-}  // namespace
-
-// Counts what this test program takes from the heap. Not inlined: compilers warn when they see malloc meet delete.
-__attribute__((noinline)) void* operator new(std::size_t bytes) {
-  ++heap_calls;
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
-__attribute__((noinline)) void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace umbel {
 namespace {
@@ -30,7 +15,7 @@ using simulation::FakeLibrary;
 using simulation::FakeModel;
 using simulation::FakeRunner;
 
-class EngineCoreTest : public testing::Test {
+class EngineCoreTest : public ::testing::Test {
  protected:
   EngineCoreTest() {
     limits_.context_max = 256;
@@ -93,11 +78,87 @@ TEST_F(EngineCoreTest, StepsTakeNothingFromTheHeap) {
   for (int step = 0; step < 6; ++step) core_->step();  // prompts are read, everybody answers
   ASSERT_EQ(core_->running(), 6);
   for (int step = 0; step < 100; ++step) {
-    const int64_t before = heap_calls;
+    const int64_t before = testing::heap_calls();
     core_->step();
-    ASSERT_EQ(heap_calls, before) << "step " << step;
+    ASSERT_EQ(testing::heap_calls(), before) << "step " << step;
     for (auto& stream : streams) (void)stream->poll();
   }
+}
+
+// R20-R28: one client's 192 requests made another wait for 93 s.
+TEST_F(EngineCoreTest, ALoneRequestBesideTwoHundredStartsWithinTwoSteps) {
+  limits_.queue_max = 300;
+  open();
+  Request lone{.prompt = prompt(30, 3), .max_tokens = 20, .tenant = 2};
+  auto alone = add(lone);
+  run();
+  const auto expected = drain(*alone);
+  for (const bool same_adapter : {true, false}) {
+    std::vector<std::shared_ptr<Stream>> crowd;
+    FakeEntry entry{.digest = "d", .content = 5, .cost = 9};
+    const AdapterRef adapter = library_->add(entry);
+    for (int32_t i = 0; i < 200; ++i) {
+      crowd.push_back(add({.prompt = prompt(20 + i % 9, i), .adapter = same_adapter ? nullptr : adapter,
+                           .max_tokens = 40, .tenant = 1}));
+    }
+    for (int step = 0; step < 5; ++step) core_->step();
+    ASSERT_EQ(core_->running(), limits_.sequences_max);
+    const int64_t preemptions = core_->stats().preemptions;
+    auto stream = add(lone);
+    int steps = 0;
+    for (size_t tokens = 0; tokens < 20; ++steps) {
+      core_->step();
+      for (auto event = stream->poll(); event; event = stream->poll()) {
+        ASSERT_EQ(event->token, expected[tokens].token);
+        ++tokens;
+      }
+      ASSERT_TRUE(steps < 1 || tokens >= 1) << "its first token within two steps";
+    }
+    EXPECT_LE(steps, 2 + 20);
+    EXPECT_EQ(core_->stats().preemptions, preemptions + 1);
+    run();
+    for (const auto& one : crowd) EXPECT_EQ(drain(*one).back().finish, FinishReason::kLength);
+  }
+}
+
+// All the memory is one tenant's: the other's request has what it needs all the same.
+TEST_F(EngineCoreTest, ALoneRequestGetsMemoryOfAnothersMany) {
+  limits_.kv_blocks = 24;
+  open();
+  for (int32_t i = 0; i < 20; ++i) add({.prompt = prompt(40, i), .max_tokens = 60, .tenant = 1});
+  for (int step = 0; step < 20; ++step) core_->step();
+  ASSERT_LT(core_->running(), limits_.sequences_max) << "memory is what is short";
+  auto lone = add({.prompt = prompt(60, 5), .max_tokens = 4, .tenant = 2});
+  for (int step = 0; step < 4; ++step) core_->step();  // to be let in, and its prompt beside the others' rows
+  EXPECT_FALSE(drain(*lone).empty());
+  run();
+  EXPECT_EQ(core_->pool().held(), 0);
+}
+
+TEST_F(EngineCoreTest, CapsOfTenantsAndAdaptersHold) {
+  limits_.adapter_running_max = 2;
+  open();
+  FakeEntry entry{.digest = "d", .content = 5};
+  const AdapterRef adapter = library_->add(entry);
+  for (uint64_t tenant = 1; tenant <= 2; ++tenant) {
+    for (int32_t i = 0; i < 5; ++i) {
+      for (const AdapterRef& of : {adapter, AdapterRef()}) {
+        Request request{.prompt = prompt(9, i), .adapter = of, .max_tokens = 9, .tenant = tenant};
+        request.tenant_caps.running_max = 3;
+        add(request);
+      }
+    }
+  }
+  for (int step = 0; step < 500 && core_->step() != EngineCore::Outcome::kIdle; ++step) {
+    std::map<uint64_t, int> of_tenant;
+    for (const SequenceView& view : core_->last_views()) ++of_tenant[view.tenant];
+    for (const auto& [tenant, count] : of_tenant) ASSERT_LE(count, 3);
+    int of_adapter = 0;
+    for (const PlanEntry& entry : core_->last_plan().entries) of_adapter += entry.adapter != nullptr;
+    ASSERT_LE(of_adapter, 2);
+    clock_.advance(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(core_->stats().finished, 20);
 }
 
 TEST_F(EngineCoreTest, ASharedPromptIsReadOnce) {
@@ -123,6 +184,19 @@ TEST_F(EngineCoreTest, TheNextTurnFindsTheAnswerToo) {
   auto stream = add(second);
   run();
   EXPECT_EQ(drain(*stream).back().cached_tokens, 48);
+}
+
+TEST_F(EngineCoreTest, AnotherSaltHasNothingOfTheCache) {
+  add({.prompt = prompt(32), .max_tokens = 3, .cache_salt = "mine"});
+  run();
+  auto other = add({.prompt = prompt(32), .max_tokens = 3, .cache_salt = "another's"});
+  auto nobody = add({.prompt = prompt(32), .max_tokens = 3});
+  run();
+  EXPECT_EQ(drain(*other).back().cached_tokens, 0);
+  EXPECT_EQ(drain(*nobody).back().cached_tokens, 0);
+  auto mine = add({.prompt = prompt(32), .max_tokens = 3, .cache_salt = "mine"});
+  run();
+  EXPECT_EQ(drain(*mine).back().cached_tokens, 16);
 }
 
 TEST_F(EngineCoreTest, AWholePromptInTheCacheStillComputesItsLastToken) {
@@ -231,6 +305,8 @@ TEST_F(EngineCoreTest, RefusalsSayWhy) {
   refused({.prompt = {-1}}, Code::kInvalidArgument, "-1");
   refused({.prompt = {1}, .max_tokens = -1}, Code::kInvalidArgument, "max_tokens");
   refused({.prompt = {1}, .max_tokens = 4, .min_tokens = 5}, Code::kInvalidArgument, "min_tokens");
+  const std::string long_salt(kCacheSaltBytesMax + 1, 's');
+  refused({.prompt = {1}, .cache_salt = long_salt}, Code::kInvalidArgument, "cache_salt");
   refused({.prompt = prompt(250), .max_tokens = 7}, Code::kTooLong, "256");
   refused({.prompt = prompt(250), .max_tokens = INT32_MAX}, Code::kTooLong, "250");
   limits_.kv_blocks = 8;

@@ -1,8 +1,10 @@
-// The engine under seeded storms on a virtual clock, against a naive model of the truth: an answer is a function of its own
-// prompt, parameters and adapter content only. UMBEL_SEEDS sets the number of storms (default 300; the long run: 10000).
+// The engine under seeded storms on a virtual clock, against a naive model of the truth: an answer is a function of its
+// own prompt, parameters and adapter content only. UMBEL_SEEDS sets the number of storms (default 300; the long run:
+// 10000).
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -26,8 +28,8 @@ struct Case {
   uint64_t content = 0;
   bool adapter_fails = false;
   std::shared_ptr<Stream> stream;
+  uint64_t tenant = 0;
   int64_t submitted_step = 0;
-  int64_t work_before = 0;  // rows of all unfinished older requests and its own, for the starvation bound
   bool cancelled = false;
   bool done = false;
   std::vector<TokenEvent> events;
@@ -87,12 +89,14 @@ bool same(const TokenLogprobs& a, const TokenLogprobs& b) {
 struct Flaws {
   const Policy* policy = nullptr;
   bool digests_alike = false;
+  bool tenants_alike = false;  // first come, first served: the engine doesn't see who asks
 };
 
 class Storm {
  public:
   Storm(uint64_t seed, const Flaws& flaws)
-      : random_(seed), limits_(random_limits()),
+      : random_(seed), flaws_(flaws), tenants_(random_.next_below(3) == 0 ? 1 : 2 + random_.next_below(3)),
+        limits_(random_limits()),
         model_{.dynamic_context = random_.next_below(3) == 0 ? kDynamicContext : 0}, library_(clock_, 1 + random_.next_below(4)), pool_(1),
         runner_(model_, library_.contents(), limits_),
         core_({runner_, library_, clock_, pool_, flaws.policy != nullptr ? *flaws.policy : policy_},
@@ -133,6 +137,9 @@ class Storm {
     limits.step_tokens_max = 1 + static_cast<int32_t>(random_.next_below(48));
     limits.queue_max = 1000;
     limits.kv_blocks = kContext / kernels::kKvBlockSize + static_cast<int32_t>(random_.next_below(8));
+    if (random_.next_below(3) == 0) limits.kv_blocks = 300;  // plenty
+    if (random_.next_below(4) == 0) limits.tenant_running_max = 1 + static_cast<int32_t>(random_.next_below(4));
+    if (random_.next_below(4) == 0) limits.adapter_running_max = 1 + static_cast<int32_t>(random_.next_below(4));
     limits.prompt_logprob_rows_max = 1 + static_cast<int32_t>(random_.next_below(9));
     limits.prefill_chunk_max = 1 + static_cast<int32_t>(random_.next_below(24));
     limits.prefix_cache = random_.next_below(4) != 0;
@@ -193,8 +200,10 @@ class Storm {
     if (!valid.ok()) return fail("a valid request was refused: " + valid.to_string());
     one.stream = std::make_shared<Stream>(cases_.size());
     one.submitted_step = core_.step_number();
-    for (const Case& other : cases_) one.work_before += other.done ? 0 : work_of(other);
-    one.work_before += work_of(one);
+    one.tenant = random_.next_below(2) == 0 ? 0 : random_.next_below(tenants_);  // the first one is greedy
+    request.tenant = flaws_.tenants_alike ? 0 : one.tenant;
+    if (random_.next_below(8) == 0) request.cache_salt = "salt";
+    work_ += work_of(one);
     core_.add({request, one.stream, clock_.now()});
     cases_.push_back(std::move(one));
   }
@@ -226,6 +235,70 @@ class Storm {
       fail("the step costs " + std::to_string(cost) + ", the budget is " + std::to_string(limits_.step_tokens_max));
     }
     check_fairness();
+    check_lanes();
+    check_places();
+  }
+
+  // Memory is never what anybody waits for.
+  bool memory_is_plenty() const {
+    int64_t blocks = 0;
+    for (const Case& one : cases_) blocks += one.done ? 0 : blocks_for(static_cast<int32_t>(work_of(one))) + 1;
+    return blocks + 1 <= limits_.kv_blocks;
+  }
+  const Case& case_of(const SequenceView& view) const { return cases_[view.arrival - 1]; }
+
+  // What one tenant runs on one adapter has a row at least in every second step where its rows cost no more than its
+  // equal share of a step.
+  void check_lanes() {
+    struct Seen {
+      int32_t cost = 0;
+      int64_t served = 0;
+      bool scores = false;
+    };
+    std::map<std::pair<uint64_t, uint64_t>, Seen> lanes;  // by tenant and adapter's content
+    std::map<uint64_t, int32_t> lanes_of;
+    for (const SequenceView& view : core_.last_views()) {
+      const Case& one = case_of(view);
+      Seen& seen = lanes[{one.tenant, one.content}];
+      lanes_of[one.tenant] += seen.cost == 0;
+      seen.cost = view.cost;
+      seen.served = std::max({seen.served, view.served_step, last_event_[{one.tenant, one.content}]});
+      seen.scores |= one.request.prompt_logprobs >= 0;
+    }
+    const bool plenty = memory_is_plenty();
+    const bool scored = std::any_of(lanes.begin(), lanes.end(), [](const auto& lane) { return lane.second.scores; });
+    std::map<std::pair<uint64_t, uint64_t>, int> still;
+    for (const auto& [key, seen] : lanes) {
+      const int64_t share = limits_.step_tokens_max / static_cast<int64_t>(lanes_of.size()) / lanes_of[key.first];
+      if (!plenty || scored || seen.cost > share) continue;
+      still[key] = entitled_[key] + 1;
+      if (still[key] > 3 && core_.step_number() - seen.served > 2) {
+        fail("tenant " + std::to_string(key.first) + " was not given its share for " +
+             std::to_string(core_.step_number() - seen.served - 1) + " steps");
+      }
+    }
+    entitled_ = std::move(still);
+  }
+
+  // A tenant of whom nothing runs has a place within two steps where another has two or more.
+  void check_places() {
+    std::map<uint64_t, int32_t> running;
+    std::set<uint64_t> arrivals;
+    for (const SequenceView& view : core_.last_views()) {
+      ++running[case_of(view).tenant];
+      arrivals.insert(view.arrival);
+    }
+    const bool another_has_two =
+        std::any_of(running.begin(), running.end(), [](const auto& tenant) { return tenant.second >= 2; });
+    std::map<uint64_t, int> still;
+    for (size_t index = 0; index < cases_.size(); ++index) {
+      const Case& one = cases_[index];
+      const bool waits = !one.done && !arrivals.contains(index + 1) && one.request.adapter == nullptr;
+      if (!waits || running.contains(one.tenant) || !another_has_two || !memory_is_plenty()) continue;
+      const auto [place, made] = still.try_emplace(one.tenant, unseated_[one.tenant] + 1);
+      if (made && place->second > 2) fail("a tenant of whom nothing runs waits for a place");
+    }
+    unseated_ = std::move(still);
   }
 
   // The oldest running sequence is never preempted and never waits longer than the policy promises.
@@ -238,7 +311,13 @@ class Storm {
     // Before it was the oldest it may have waited for memory.
     if (oldest->arrival != oldest_arrival_) oldest_since_ = core_.step_number();
     const int64_t unserved = core_.step_number() - std::max(oldest->served_step, oldest_since_);
-    if (unserved > kAgedSteps + limits_.sequences_max + 1) {
+    // Steps between two turns of its lane, at most: see FairShares.
+    std::set<std::pair<uint64_t, uint64_t>> lanes;
+    for (const SequenceView& view : views) lanes.insert({view.tenant, view.lane});
+    const auto count = static_cast<int64_t>(lanes.size());
+    const int64_t turn = count == 1 ? 1 : 2 + 2 * oldest->cost * count * count / limits_.step_tokens_max + 2 * count;
+    oldest_turn_ = std::max(oldest->arrival == oldest_arrival_ ? oldest_turn_ : 0, turn);
+    if (unserved > (kAgedSteps + limits_.sequences_max + 1) * oldest_turn_) {
       fail("the oldest running sequence was not served for " + std::to_string(unserved) + " steps");
     }
     // Arrivals are numbered from 1, as the cases are from 0.
@@ -254,12 +333,14 @@ class Storm {
         std::optional<TokenEvent> event = one.stream->poll();
         if (!event) break;
         one.done = event->finish != FinishReason::kNone;
+        // Who has ended, for whatever reason, is in no view, and may have had the lane's last row.
+        if (event->token || one.done) last_event_[{one.tenant, one.content}] = core_.step_number();
         one.events.push_back(std::move(*event));
       }
       if (one.done && one.stream->poll()) fail("an event came after the last one");
-      // Steps in which a request can be passed over, at worst, by everything before it, one row at a time; and about 500
+      // Steps in which a request can be passed over, at worst, by everything else, one row at a time; and about 500
       // steps of patience for its adapter.
-      const int64_t bound = 1000 + 2 * limits_.sequences_max * one.work_before;
+      const int64_t bound = 1000 + 2 * limits_.sequences_max * work_;
       if (!one.done && core_.step_number() - one.submitted_step > bound) {
         fail("request " + std::to_string(one.stream->id()) + " starves: " + std::to_string(one.events.size()) +
              " events in " + std::to_string(core_.step_number() - one.submitted_step) + " steps, " +
@@ -307,6 +388,8 @@ class Storm {
   }
 
   Random random_;
+  const Flaws flaws_;
+  const uint64_t tenants_;
   const Limits limits_;
   ManualClock clock_;
   const FakeModel model_;
@@ -323,6 +406,11 @@ class Storm {
   std::vector<Case> cases_;
   uint64_t oldest_arrival_ = 0;
   int64_t oldest_since_ = 0;
+  int64_t oldest_turn_ = 0;
+  int64_t work_ = 0;  // rows of all requests
+  std::map<std::pair<uint64_t, uint64_t>, int> entitled_;  // for how many steps a lane has had a claim to a row
+  std::map<std::pair<uint64_t, uint64_t>, int64_t> last_event_;  // of a lane: its step
+  std::map<uint64_t, int> unseated_;                       // and a tenant to a place
   std::optional<std::string> wrong_;
 };
 
@@ -387,6 +475,12 @@ TEST(EngineSimulationCanary, OldestYields) {
 TEST(EngineSimulationCanary, NobodyYieldsStandsStill) {
   const NobodyYields policy;
   EXPECT_TRUE(caught({.policy = &policy}, "not served"));
+}
+TEST(EngineSimulationCanary, FirstComeFirstServedGivesNoShare) {
+  EXPECT_TRUE(caught({.tenants_alike = true}, "was not given its share"));
+}
+TEST(EngineSimulationCanary, FirstComeFirstServedGivesNoPlace) {
+  EXPECT_TRUE(caught({.tenants_alike = true}, "waits for a place"));
 }
 TEST(EngineSimulationCanary, PrefixSharedBetweenAdapters) { EXPECT_TRUE(caught({.digests_alike = true}, "wrong token")); }
 

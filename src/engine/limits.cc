@@ -34,6 +34,11 @@ Status check_limits(const Model& model, const Limits& limits) {
   if (below(limits.queue_max, 1)) return invalid_argument("queue_max must be at least 1");
   if (below(limits.prefill_chunk_max, 1)) return invalid_argument("prefill_chunk_max must be at least 1");
   if (below(limits.prompt_logprob_rows_max, 1)) return invalid_argument("prompt_logprob_rows_max must be at least 1");
+  for (const int32_t cap : {limits.tenant_running_max, limits.tenant_queue_max, limits.adapter_running_max,
+                            limits.adapter_queue_max}) {
+    if (below(cap, 0)) return invalid_argument("the caps of tenants and adapters must be at least 0 (none)");
+  }
+  if (below(limits.adapter_vocab_extra, 0)) return invalid_argument("adapter_vocab_extra must be at least 0");
   if (below(limits.kv_blocks, 0)) return invalid_argument("kv_blocks must be at least 0");
   return ok_status();
 }
@@ -46,7 +51,7 @@ Status does_not_fit(const MemoryPlan& plan, size_t available) {
 
 // Memory of logits, rows, sampling, and the kernels' scratch.
 size_t step_bytes(const Model& model, const Limits& limits) {
-  const size_t vocab = model.config().vocab_size;
+  const size_t vocab = model.config().vocab_size + limits.adapter_vocab_extra;
   const size_t logits = static_cast<size_t>(step_logit_rows_max(limits)) * vocab * sizeof(float);
   const size_t sampling = vocab * 16 * 16;  // SamplerScratch of 16 threads
   return logits + sampling + model.scratch_bytes(step_rows_max(limits), step_logit_rows_max(limits),

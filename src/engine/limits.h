@@ -15,11 +15,16 @@ struct Limits {
   int32_t sequences_max = 64;      // running at once
   int32_t step_tokens_max = 512;   // token budget of one step, cost-weighted (a FLoRA row of rank r weighs r)
   int32_t queue_max = 1024;        // waiting requests; past it kOverloaded
+  int32_t tenant_running_max = 0;  // running sequences of one tenant; 0 = no limit of its own; TenantCaps go first
+  int32_t tenant_queue_max = 0;    // waiting requests of one tenant, as above
+  int32_t adapter_running_max = 0;  // running sequences of one adapter (one version, not the base); 0 = none
+  int32_t adapter_queue_max = 0;    // waiting requests of one adapter, as above
   int32_t kv_blocks = 0;           // 0 = from kv_bytes
   size_t kv_bytes = 0;             // 0 = chosen from free memory
   int32_t prompt_logprob_rows_max = 64;  // logits rows held at once
   int32_t prefill_chunk_max = 512;
   int32_t adapter_rank_max = 4096;  // largest sum of low-rank ranks over one row's adapter; sizes scratch memory
+  int32_t adapter_vocab_extra = 1024;  // tokens that an adapter's own vocabulary may have beyond the base's; sizes logits
   bool prefix_cache = true;
 };
 

@@ -1,5 +1,8 @@
 #include "engine/memory_probe.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
@@ -37,6 +40,14 @@ std::optional<size_t> room_in_group(const std::optional<size_t>& limit, const st
   return *limit - std::min(*limit, busy);
 }
 
+// What ulimit -v leaves.
+std::optional<size_t> address_room(const std::string& root) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
+  const size_t used = read_number(root + "/proc/self/statm").value_or(0) * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  return limit.rlim_cur - std::min<size_t>(limit.rlim_cur, used);
+}
+
 }  // namespace
 
 size_t available_memory_bytes(const std::string& root) {
@@ -49,6 +60,7 @@ size_t available_memory_bytes(const std::string& root) {
                     read_field(v2 + "memory.stat", "inactive_file")),
       room_in_group(read_number(v1 + "memory.limit_in_bytes"), read_number(v1 + "memory.usage_in_bytes"),
                     read_field(v1 + "memory.stat", "total_inactive_file")),
+      address_room(root),
   };
   for (const auto& room : rooms) {
     if (room) available = available == 0 ? *room : std::min(available, *room);

@@ -1,4 +1,4 @@
-// What memory this process may still take: the machine's, or less where a cgroup says so.
+// What memory this process may still take: the machine's, or less where a cgroup or a limit of its addresses (ulimit -v) says so.
 #pragma once
 
 #include <cstddef>

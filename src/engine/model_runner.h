@@ -28,6 +28,7 @@ class ModelRunner final : public Runner {
   kernels::Context context_;
   KvCache kv_;
   Batch batch_;
+  int64_t logits_width_;  // the base's vocabulary, and room for tokens that adapters add
   std::vector<float> logits_;
   MatrixF wanted_;
   uint64_t launched_ = 0;

@@ -31,7 +31,8 @@ bool Policy::admits(const AdmissionView& view) const {
 }
 
 bool Policy::yields(const SequenceView& victim, const SequenceView& needy) const {
-  return victim.arrival > needy.arrival;
+  // Everybody's first before anybody's second, and so on; among equals the older one.
+  return victim.rank != needy.rank ? victim.rank > needy.rank : victim.arrival > needy.arrival;
 }
 
 int32_t Policy::rows(const SequenceView& view, int32_t budget_left, bool alone) const {

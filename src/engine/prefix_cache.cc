@@ -20,12 +20,15 @@ std::span<const int32_t> block_tokens(std::span<const int32_t> tokens, int32_t i
 PrefixCache::PrefixCache(KvPool& pool)
     : pool_(pool), nodes_(pool.blocks()), buckets_(std::bit_ceil(static_cast<uint32_t>(pool.blocks()) * 2), -1) {}
 
-PrefixCache::Place PrefixCache::root(std::string_view digest) {
-  if (auto found = roots_.find(digest); found != roots_.end()) return found->second;
-  // Old versions of adapters would pile up: a root without living nodes is of no use.
-  if (roots_.size() > nodes_.size() + 64) drop_empty_roots();
+PrefixCache::Place PrefixCache::root(std::string_view digest, std::string_view salt) {
+  key_.assign(digest).push_back('\0');
+  key_.append(salt);
+  if (auto found = roots_.find(key_); found != roots_.end()) return found->second;
+  // Old versions of adapters and old salts would pile up: a root without living nodes is of no use. At most
+  // nodes_.size() have some, so that a round of dropping is paid for by as many new roots.
+  if (roots_.size() > 2 * nodes_.size() + 64) drop_empty_roots();
   const Place place = next_place_++;
-  roots_.emplace(digest, place);
+  roots_.emplace(key_, place);
   return place;
 }
 

@@ -1,10 +1,11 @@
 // PrefixCache: finds KV blocks that hold exactly the tokens that a new sequence begins with.
 //
-// A tree: a node is one full block, reached from its parent by its kKvBlockSize tokens; the roots are adapter digests (""
-// is the base), so keys and values made with one adapter, or one version of it, are never read with another. Tokens are
+// A tree: a node is one full block, reached from its parent by its kKvBlockSize tokens; the roots are pairs of adapter
+// digest ("" is the base) and salt, so keys and values made with one adapter, or one version of it, are never read with
+// another, and who does not know a salt can't find out, by hits or by time, what was asked under it. Tokens are
 // compared, not only hashed: a collision can't mix two prompts up. Nodes live in a table indexed by block id, and a node
 // is alive as long as the pool remembers its block: eviction is the pool's, here stale nodes are merely not found.
-// One thread. Allocates nothing after construction, except once per new digest.
+// One thread. Allocates nothing after construction, except once per new root.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ class PrefixCache {
 
   explicit PrefixCache(KvPool& pool);
 
-  // The root of an adapter's tree.
-  Place root(std::string_view digest);
+  // The root of an adapter's tree under this salt. REQUIRES a digest without NUL bytes.
+  Place root(std::string_view digest, std::string_view salt = {});
 
   // Length in blocks of the longest known beginning of tokens, at most blocks_max.
   int32_t match_length(Place root, std::span<const int32_t> tokens, int32_t blocks_max) const;
@@ -54,7 +55,8 @@ class PrefixCache {
   KvPool& pool_;
   std::vector<Node> nodes_;       // by block id
   std::vector<int32_t> buckets_;  // first block id or -1
-  std::map<std::string, Place, std::less<>> roots_;
+  std::map<std::string, Place, std::less<>> roots_;  // digest NUL salt
+  std::string key_;                                  // scratch
   Place next_place_ = 1;
 };
 

@@ -50,6 +50,17 @@ TEST(PrefixCache, AdaptersDoNotShare) {
   EXPECT_EQ(cache.match_length(cache.root("one"), tokens_of({1}), 9), 1);
 }
 
+TEST(PrefixCache, SaltsDoNotShare) {
+  KvPool pool(8);
+  PrefixCache cache(pool);
+  const auto blocks = store(pool, cache, cache.root("one", "salt"), tokens_of({1}));
+  for (const auto& [digest, salt] : {std::pair("one", ""), std::pair("one", "salu"), std::pair("one", "sal"),
+                                     std::pair("ones", "alt"), std::pair("onesalt", ""), std::pair("", "salt")}) {
+    EXPECT_EQ(cache.match_length(cache.root(digest, salt), tokens_of({1}), 9), 0) << digest << " " << salt;
+  }
+  EXPECT_EQ(cache.match_length(cache.root("one", "salt"), tokens_of({1}), 9), 1);
+}
+
 TEST(PrefixCache, EvictsTheEndOfAPrefixFirst) {
   KvPool pool(3);
   PrefixCache cache(pool);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,15 @@
 namespace umbel {
 
 using RequestId = uint64_t;
+
+// Longest Request::cache_salt: a digest, not a text.
+inline constexpr size_t kCacheSaltBytesMax = 64;
+
+// What one tenant may have at once; 0 = the engine's own limit for every tenant (Limits), if any.
+struct TenantCaps {
+  int32_t running_max = 0;  // sequences; past it its requests wait
+  int32_t queue_max = 0;    // waiting requests; past it kOverloaded, for this tenant only
+};
 
 struct SamplingParams {
   float temperature = 0.0f;   // 0 = greedy
@@ -38,6 +48,9 @@ struct Request {
   int32_t logprobs = -1;              // -1 none; n >= 0: the chosen token's and the n best
   int32_t prompt_logprobs = -1;       // same for prompt positions (from the second token on)
   std::optional<Duration> deadline;   // from submission
+  uint64_t tenant = 0;                // who pays, for fair shares; 0 = nobody in particular, one tenant like any other
+  TenantCaps tenant_caps;             // of that tenant, the same in all its requests
+  std::string cache_salt;             // prefix blocks are shared between equal salts only; at most kCacheSaltBytesMax
 };
 
 }  // namespace umbel

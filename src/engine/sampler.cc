@@ -40,7 +40,7 @@ float changed(float before, float after) {
 bool changes_scores(const SampleInput& input) {
   const SamplingParams& params = input.params;
   return !params.logit_bias.empty() || params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
-         params.frequency_penalty != 0.0f || !input.banned.empty() || !input.banned_more.empty();
+         params.frequency_penalty != 0.0f || !input.banned.empty() || !input.banned_more.empty() || !input.tokenless.empty();
 }
 
 // Calls body(id, count) once for every distinct id, in order of first appearance. counts is all zero before and after.
@@ -82,6 +82,7 @@ void process_scores(const SampleInput& input, SamplerScratch& scratch) {
   }
   ban(input.banned, scores);
   ban(input.banned_more, scores);
+  ban(input.tokenless, scores);
 }
 
 double mass_of(std::span<const Candidate> candidates) {

@@ -5,7 +5,7 @@
 //   1. logit_bias              s[i] += bias                                           (sequence bias comes first there too)
 //   2. repetition_penalty      s[i] = s[i] > 0 ? s[i] / p : s[i] * p   for every id in prompt or answer
 //   3. presence, frequency     s[i] -= presence + frequency * count(i in answer)      for every id in the answer
-//   4. min_tokens              EOS and stop ids get -inf
+//   4. min_tokens              EOS and stop ids get -inf; so do, always, ids of a larger embedding that no token has
 //   temperature 0: the largest score, the lowest id among equals. Otherwise s / temperature, then
 //   5. top_k                   keeps scores not below the k-th largest (ties stay)
 //   6. top_p                   keeps a token while the mass of the more likely ones is < p
@@ -33,6 +33,7 @@ struct SampleInput {
   int32_t prompt_tokens = 0;          // how much of history is prompt; the step is history.size() - prompt_tokens
   std::span<const int32_t> banned = {};       // ids without a chance at this step
   std::span<const int32_t> banned_more = {};
+  std::span<const int32_t> tokenless = {};  // ids that no token of the tokenizer has: never a chance; those of logits' size on do not count
 };
 
 // Working memory for one thread, sized for a vocabulary once.

@@ -72,6 +72,22 @@ TEST(Sampler, GreedyTakesTheFirstOfTheLargest) {
   EXPECT_EQ(sample_token({params, std::vector<float>(5, -kInfinity), history, 1}, scratch), -1);
 }
 
+// An embedding with more rows than the tokenizer has tokens (Phi-2): whatever those rows score, they have no chance.
+TEST(Sampler, RowsWithoutATokenNeverComeOut) {
+  SamplerScratch scratch(6);
+  const std::vector<int32_t> history = {0}, tokenless = {2, 4, 5, 9};
+  const std::vector<float> logits = {1, 3, 90, 2, 80, 70};
+  const SamplingParams greedy;
+  EXPECT_EQ(sample_token({greedy, logits, history, 1, {}, {}, tokenless}, scratch), 1);
+  SamplingParams hot;
+  hot.temperature = 50.0f;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    hot.seed = seed;
+    const int32_t token = sample_token({hot, logits, history, 1, {}, {}, tokenless}, scratch);
+    EXPECT_TRUE(token == 0 || token == 1 || token == 3) << token;
+  }
+}
+
 TEST(Sampler, NotANumberNeverComesOut) {
   Random random(3);
   SamplerScratch scratch(6);

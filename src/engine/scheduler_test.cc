@@ -16,6 +16,11 @@ SequenceView decoding(uint64_t arrival, int32_t computed, int32_t cost = 1) {
 SequenceView reading(uint64_t arrival, int32_t remaining, int32_t cost = 1) {
   return {.arrival = arrival, .served_step = 9, .remaining = remaining, .cost = cost};
 }
+SequenceView in_lane(SequenceView view, uint64_t tenant, uint64_t lane) {
+  view.tenant = tenant;
+  view.lane = lane;
+  return view;
+}
 
 class SchedulerTest : public testing::Test {
  protected:
@@ -26,13 +31,14 @@ class SchedulerTest : public testing::Test {
   }
   // Rows by sequence index; 0 = not served.
   std::vector<int32_t> run(const std::vector<SequenceView>& views, int32_t blocks, int64_t step = 10) {
-    schedule({views, blocks, step, limits_, policy_}, result_);
+    schedule({views, blocks, step, limits_, policy_, shares_}, result_);
     std::vector<int32_t> rows(views.size(), 0);
     for (const ScheduledRows& share : result_.rows) rows[share.sequence] = share.rows;
     return rows;
   }
   Limits limits_;
   Policy policy_;
+  FairShares shares_{256};
   Schedule result_;
 };
 
@@ -77,6 +83,54 @@ TEST_F(SchedulerTest, TheYoungestYields) {
   EXPECT_EQ(result_.preempted, (Rows{1})) << "the youngest gives one block: enough for the oldest; the middle one waits";
 }
 
+TEST_F(SchedulerTest, TheSecondOfOneTenantYieldsToTheFirstOfAnother) {
+  std::vector<SequenceView> views = {in_lane(decoding(1, kBlock), 1, 1), in_lane(decoding(2, kBlock), 1, 1),
+                                     in_lane(decoding(3, kBlock), 2, 2)};
+  std::vector<int32_t> scratch;
+  claim_ranks(views, scratch);
+  EXPECT_EQ(run(views, 0), (Rows{1, 0, 0}));
+  EXPECT_EQ(result_.preempted, (Rows{1})) << "though it is older than the third";
+}
+
+TEST_F(SchedulerTest, ClaimsGoRoundTheLanesOfATenant) {
+  std::vector<SequenceView> views = {in_lane(decoding(1, 1), 1, 1), in_lane(decoding(2, 1), 1, 1),
+                                     in_lane(decoding(3, 1), 1, 1), in_lane(decoding(4, 1), 1, 5),
+                                     in_lane(decoding(5, 1), 2, 2), in_lane(decoding(6, 1), 1, 5)};
+  std::vector<int32_t> scratch, ranks;
+  claim_ranks(views, scratch);
+  for (const SequenceView& view : views) ranks.push_back(view.rank);
+  EXPECT_EQ(ranks, (Rows{0, 2, 4, 1, 0, 3}));
+}
+
+// One key's many sequences, whatever they cost, leave another's lone one its row in every step; of a prompt, half.
+TEST_F(SchedulerTest, ALoneSequenceBesideSixtyHasItsShare) {
+  for (const int32_t cost : {1, 2, 16}) {
+    std::vector<SequenceView> views;
+    for (uint64_t i = 0; i < 60; ++i) views.push_back(in_lane(decoding(i, 5, cost), 1, 1));
+    views.push_back(in_lane(decoding(99, 5), 2, 2));
+    for (int64_t step = 10; step < 14; ++step) EXPECT_EQ(run(views, 999, step).back(), 1) << cost;
+    views.back() = in_lane(reading(99, 500), 2, 2);
+    for (int64_t step = 14; step < 18; ++step) EXPECT_EQ(run(views, 999, step).back(), 16) << cost;
+  }
+}
+
+// A FLoRA adapter whose one row weighs more than a whole step (R11): it progresses, and not in every step.
+TEST_F(SchedulerTest, ADearAdapterMakesOthersWaitForEverySecondStepAtMost) {
+  std::vector<SequenceView> views = {in_lane(reading(1, 1000, 40), 1, 1), in_lane(decoding(2, 5), 1, 2),
+                                     in_lane(decoding(3, 5), 2, 3)};
+  int dear = 0;
+  std::vector<int> missed(3, 0);
+  for (int64_t step = 10; step < 110; ++step) {
+    const Rows rows = run(views, 999, step);
+    dear += rows[0];
+    for (const size_t i : {1u, 2u}) {
+      missed[i] = rows[i] > 0 ? 0 : missed[i] + 1;
+      ASSERT_LE(missed[i], 1) << "step " << step;
+    }
+  }
+  EXPECT_NEAR(dear, 100 * 8 / 40, 1) << "a quarter of 32 is the share of one of two adapters of one of two keys";
+}
+
 TEST_F(SchedulerTest, PromptLogprobRowsAreBounded) {
   SequenceView scoring = reading(1, 30);
   scoring.logit_first = 0;
@@ -100,7 +154,11 @@ TEST_F(SchedulerTest, PromisesHoldForRandomStates) {
       view.served_step = static_cast<int64_t>(random.next_below(10));
       view.blocks_exclusive = static_cast<int32_t>(random.next_below(view.blocks_held + 1));
       if (random.next_below(4) == 0) view.logit_first = static_cast<int32_t>(random.next_below(100));
+      view.lane = 1 + random.next_below(1 + seed % 4);
+      view.tenant = view.lane / 2;
     }
+    std::vector<int32_t> scratch;
+    claim_ranks(views, scratch);
     const auto blocks = static_cast<int32_t>(random.next_below(8));
     const Rows rows = run(views, blocks);
     int64_t cost = 0, total = 0, needed = 0, prompt_logits = 0, gained = blocks;

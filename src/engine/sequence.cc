@@ -72,6 +72,8 @@ void Sequence::add_prompt_logprobs(TokenLogprobs entry) {
 
 SequenceView Sequence::view(const KvPool& pool) const {
   return {.arrival = arrival_,
+          .tenant = request_.tenant,
+          .lane = lane_serial,
           .served_step = served_step,
           .remaining = remaining(),
           .computed = computed_,

@@ -13,6 +13,7 @@
 #include "engine/kv_pool.h"
 #include "engine/policy.h"
 #include "engine/prefix_cache.h"
+#include "engine/queue_counts.h"
 #include "engine/request.h"
 
 namespace umbel {
@@ -36,6 +37,8 @@ class Sequence {
   Stream& stream() const { return *stream_; }
   uint64_t arrival() const { return arrival_; }
   TimePoint arrived() const { return arrived_; }
+
+  QueuePlace queue_place() const { return {request_.tenant, request_.adapter.get()}; }
 
   // Prompt, then answer.
   std::span<const int32_t> tokens() const { return tokens_; }
@@ -77,6 +80,11 @@ class Sequence {
   SequenceView view(const KvPool& pool) const;
 
   // Facts that the core keeps here.
+  int32_t lane = 0;            // in its FairQueue, with the lane's serial number
+  uint64_t lane_serial = 0;
+  uint64_t stamp = 0;          // of its arrival there
+  int64_t refused_step = 0;    // first step in which it could have started but for want of a place or memory; 0 = none
+  bool running = false;        // has a place
   uint64_t group = 0;          // sequences of one adapter share it
   int64_t served_step = 0;
   int32_t cached_tokens = 0;   // at its first start

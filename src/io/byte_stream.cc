@@ -50,27 +50,40 @@ class RawFile {
   int descriptor_;
 };
 
+Status too_much(const Path& path, const StreamLimits& limits) {
+  return {Code::kTooLong, path.string() + ": more than " + std::to_string(limits.bytes_max) + " bytes"};
+}
+
 class PlainStream final : public ByteStream {
  public:
-  PlainStream(RawFile file, std::string head) : file_(std::move(file)), head_(std::move(head)) {}
+  PlainStream(RawFile file, std::string head, const StreamLimits& limits)
+      : file_(std::move(file)), head_(std::move(head)), limits_(limits) {}
 
   Result<size_t> read(char* target, size_t size) override {
     const size_t first = std::min(size, head_.size());
     std::memcpy(target, head_.data(), first);
     head_.erase(0, first);
-    if (first == size) return size;
-    ASSIGN_OR_RETURN(const size_t rest, file_.read(target + first, size - first));
-    return first + rest;
+    size_t count = first;
+    if (first < size) {
+      ASSIGN_OR_RETURN(const size_t rest, file_.read(target + first, size - first));
+      count += rest;
+    }
+    given_ += count;
+    if (given_ > limits_.bytes_max) return too_much(file_.path(), limits_);
+    return count;
   }
 
  private:
   RawFile file_;
   std::string head_;  // read already, not given yet
+  const StreamLimits limits_;
+  uint64_t given_ = 0;
 };
 
 class GzipStream final : public ByteStream {
  public:
-  GzipStream(RawFile file, std::string head) : file_(std::move(file)), input_(std::move(head)) {
+  GzipStream(RawFile file, std::string head, const StreamLimits& limits)
+      : file_(std::move(file)), input_(std::move(head)), limits_(limits) {
     CHECK(inflateInit2(&state_, 15 + 16) == Z_OK, "zlib starts with the memory that it needs");  // 16: gzip only
     feed(input_.size());
   }
@@ -98,11 +111,23 @@ class GzipStream final : public ByteStream {
         return data_loss(file_.path().string() + ": the gzip data is damaged (" + (state_.msg != nullptr ? state_.msg : "zlib") + ")");
       }
     }
-    return wanted - state_.avail_out;
+    const size_t count = wanted - state_.avail_out;
+    unpacked_ += count;
+    RETURN_IF_ERROR(check_limits());
+    return count;
   }
 
  private:
+  Status check_limits() const {
+    if (unpacked_ > limits_.bytes_max) return too_much(file_.path(), limits_);
+    const uint64_t packed = packed_ - state_.avail_in;
+    if (unpacked_ <= limits_.ratio_free_bytes || unpacked_ / limits_.ratio_max <= packed) return ok_status();
+    return {Code::kTooLong, file_.path().string() + ": the gzip data unpacks to more than " + std::to_string(limits_.ratio_max) +
+                                " times its size (" + std::to_string(unpacked_) + " bytes of " + std::to_string(packed) +
+                                " so far); unpack it yourself if that is meant"};
+  }
   void feed(size_t count) {
+    packed_ += count;
     state_.next_in = reinterpret_cast<Bytef*>(input_.data());
     state_.avail_in = static_cast<uInt>(count);
   }
@@ -128,6 +153,8 @@ class GzipStream final : public ByteStream {
 
   RawFile file_;
   std::string input_;
+  const StreamLimits limits_;
+  uint64_t packed_ = 0, unpacked_ = 0;  // bytes so far
   z_stream state_{};
   bool member_ended_ = false;
   bool done_ = false;
@@ -135,22 +162,23 @@ class GzipStream final : public ByteStream {
 
 }  // namespace
 
-Result<std::unique_ptr<ByteStream>> ByteStream::open(const Path& path) {
+Result<std::unique_ptr<ByteStream>> ByteStream::open(const Path& path, const StreamLimits& limits) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return system_failure("cannot open", path, errno);
   RawFile file(path, descriptor);
   struct stat info {};
   if (::fstat(descriptor, &info) != 0) return system_failure("cannot stat", path, errno);
   if (S_ISDIR(info.st_mode)) return invalid_argument(path.string() + " is a folder, not a file");
+  if (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)) return invalid_argument(path.string() + " is a device, not a file");
   std::string head(2, '\0');
   ASSIGN_OR_RETURN(const size_t count, file.read(head.data(), head.size()));
   head.resize(count);
-  if (head == "\x1f\x8b") return std::unique_ptr<ByteStream>(std::make_unique<GzipStream>(std::move(file), std::move(head)));
-  return std::unique_ptr<ByteStream>(std::make_unique<PlainStream>(std::move(file), std::move(head)));
+  if (head == "\x1f\x8b") return std::unique_ptr<ByteStream>(std::make_unique<GzipStream>(std::move(file), std::move(head), limits));
+  return std::unique_ptr<ByteStream>(std::make_unique<PlainStream>(std::move(file), std::move(head), limits));
 }
 
-Result<LineReader> LineReader::open(const Path& path) {
-  ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, ByteStream::open(path));
+Result<LineReader> LineReader::open(const Path& path, const StreamLimits& limits) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, ByteStream::open(path, limits));
   return LineReader(path, std::move(stream));
 }
 
@@ -175,9 +203,10 @@ Result<bool> LineReader::next(std::string& line) {
                                         std::to_string(kLineBytesMax) + " bytes");
     }
     buffer_.resize(searched + kPieceBytes);
-    ASSIGN_OR_RETURN(const size_t count, stream_->read(buffer_.data() + searched, kPieceBytes));
-    buffer_.resize(searched + count);
-    end_ = count == 0;
+    const Result<size_t> count = stream_->read(buffer_.data() + searched, kPieceBytes);
+    if (!count.ok()) return Status(count.status().code(), count.status().message() + " (in line " + std::to_string(line_ + 1) + ")");
+    buffer_.resize(searched + *count);
+    end_ = *count == 0;
   }
   if (found == std::string::npos) {
     if (begin_ == buffer_.size()) return false;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <csignal>
 #include <fstream>
 #include <thread>
 
@@ -148,6 +149,50 @@ TEST_F(ByteStreamTest, Utf16IsRefusedWithTheRemedy) {
     EXPECT_EQ(read.status().code(), Code::kInvalidArgument);
     EXPECT_NE(read.status().message().find("iconv"), std::string::npos);
   }
+}
+
+TEST_F(ByteStreamTest, DevicesAreRefused) {
+  const auto zero = ByteStream::open("/dev/zero");
+  EXPECT_EQ(zero.status().code(), Code::kInvalidArgument);
+  EXPECT_NE(zero.status().message().find("device"), std::string::npos);
+}
+
+// Reads lines until something ends it.
+Status end_of(const Path& path, const StreamLimits& limits) {
+  auto reader = LineReader::open(path, limits);
+  if (!reader.ok()) return reader.status();
+  std::string line;
+  while (true) {
+    const auto more = reader->next(line);
+    if (!more.ok()) return more.status();
+    if (!*more) return ok_status();
+  }
+}
+
+TEST_F(ByteStreamTest, AnEndlessPipeEndsWithFileAndLine) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  std::thread writer([&] {
+    const std::string text(5000, '\n');
+    while (::write(ends[1], text.data(), text.size()) > 0) continue;
+  });
+  const std::string path = "/dev/fd/" + std::to_string(ends[0]);
+  signal(SIGPIPE, SIG_IGN);
+  const Status end = end_of(path, {.bytes_max = 1'000'000});
+  ::close(ends[0]);
+  writer.join();
+  ::close(ends[1]);
+  EXPECT_EQ(end.code(), Code::kTooLong);
+  for (const char* part : {path.c_str(), "1000000", "line "}) EXPECT_NE(end.message().find(part), std::string::npos) << end.message();
+}
+
+TEST_F(ByteStreamTest, AGzipBombEndsWithItsRatioAndHonestTextDoesNot) {
+  const std::string bomb = gzip(std::string(8'000'000, '\n'));
+  const StreamLimits limits{.ratio_max = 50, .ratio_free_bytes = 1'000'000};
+  const Status end = end_of(file(bomb), limits);
+  EXPECT_EQ(end.code(), Code::kTooLong);
+  for (const char* part : {"file", "50 times", "line "}) EXPECT_NE(end.message().find(part), std::string::npos) << end.message();
+  EXPECT_TRUE(end_of(file(gzip(long_text())), limits).ok());
 }
 
 }  // namespace

@@ -8,6 +8,7 @@ namespace umbel {
 struct CsvReader::Cursor {
   std::string line;
   size_t at = 0;
+  size_t bytes = 0;  // of the record's lines so far
 
   bool ended() const { return at == line.size() || (at + 1 == line.size() && line[at] == '\r'); }
 };
@@ -18,7 +19,7 @@ bool CsvReader::plain_field(Cursor& cursor, CsvRecord& record) const {
   std::string field = cursor.line.substr(cursor.at, end - cursor.at);
   if (end == cursor.line.size() && field.ends_with('\r')) field.pop_back();
   cursor.at = end;
-  if (field.find('"') != std::string::npos) {
+  if (quotes_ == CsvQuotes::kRfc4180 && field.find('"') != std::string::npos) {
     record.problem = "a quote inside a field that does not begin with one (write the field in quotes, and inside quotes \"\" for \")";
     return false;
   }
@@ -43,8 +44,10 @@ Result<bool> CsvReader::quoted_field(Cursor& cursor, CsvRecord& record) {
     field += '\n';
     cursor.at = 0;
     ASSIGN_OR_RETURN(const bool more, lines_.next(cursor.line));
-    if (!more || field.size() > kLineBytesMax) {
-      record.problem = more ? "a field of more than " + std::to_string(kLineBytesMax) + " bytes" : "a quote that begins here is never closed";
+    cursor.bytes += cursor.line.size() + 1;
+    if (!more || cursor.bytes > kLineBytesMax) {
+      record.problem = more ? "a record of more than " + std::to_string(kLineBytesMax) + " bytes (is a quote not closed?)"
+                            : "a quote that begins here is never closed";
       return false;
     }
   }
@@ -52,22 +55,28 @@ Result<bool> CsvReader::quoted_field(Cursor& cursor, CsvRecord& record) {
     record.problem = "text behind a closing quote (inside quotes write \"\" for \")";
     return false;
   }
+  ++record.quoted;
+  record.needed_quotes |= field.find_first_of(std::string("\"\n") + separator_) != std::string::npos;
   record.fields.push_back(std::move(field));
   return true;
 }
 
 Result<bool> CsvReader::next(CsvRecord& record) {
-  record.fields.clear();
-  record.problem.clear();
+  record = {};
   Cursor cursor;
   do {
     ASSIGN_OR_RETURN(const bool more, lines_.next(cursor.line));
     if (!more) return false;
   } while (cursor.ended());
   record.line = lines_.line();
+  cursor.bytes = cursor.line.size();
   while (true) {
     bool good = false;
-    if (cursor.at < cursor.line.size() && cursor.line[cursor.at] == '"') {
+    if (record.fields.size() == kCsvFieldsMax) {
+      record.problem = "more than " + std::to_string(kCsvFieldsMax) + " fields";
+      return true;
+    }
+    if (quotes_ == CsvQuotes::kRfc4180 && cursor.at < cursor.line.size() && cursor.line[cursor.at] == '"') {
       ASSIGN_OR_RETURN(good, quoted_field(cursor, record));
     } else {
       good = plain_field(cursor, record);

@@ -108,5 +108,23 @@ TEST_F(CsvTest, AnyBytesEnd) {
   }
 }
 
+TEST_F(CsvTest, ARecordOfCountlessFieldsIsBadAndTheNextIsRead) {
+  const auto records = read(std::string(3'000'000, ',') + "\na,b\n");
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_NE(records[0].problem.find(std::to_string(kCsvFieldsMax) + " fields"), std::string::npos) << records[0].problem;
+  EXPECT_LE(records[0].fields.size(), kCsvFieldsMax);
+  EXPECT_EQ(records[1].fields, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(CsvTest, ACellLongerThanALineMayBeIsBad) {
+  const std::string line = std::string(1 << 20, 'x') + "\n";
+  std::string text = "\"";
+  while (text.size() <= kLineBytesMax) text += line;
+  text += "x\"\n";
+  const auto records = read(text);
+  ASSERT_FALSE(records.empty());
+  EXPECT_NE(records[0].problem.find(std::to_string(kLineBytesMax)), std::string::npos) << records[0].problem;
+}
+
 }  // namespace
 }  // namespace umbel

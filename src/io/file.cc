@@ -15,54 +15,6 @@ namespace {
 
 constexpr const char* kTemporaryMark = ".tmp-";
 
-Status system_failure(const char* what, const Path& path, int error) {
-  Code code = Code::kUnavailable;
-  if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
-  if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
-  if (error == ENOMEM) code = Code::kOutOfMemory;
-  return {code, std::string(what) + " " + path.string() + ": " + std::strerror(error)};
-}
-
-// An open file descriptor that is closed on scope exit.
-class Descriptor {
- public:
-  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
-  ~Descriptor() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return descriptor_; }
-
- private:
-  int descriptor_;
-};
-
-// Size of an open regular file; anything else (folder, pipe, device) is refused.
-Result<size_t> regular_size(const Descriptor& file, const Path& path) {
-  if (file.get() < 0) return system_failure("cannot open", path, errno);
-  struct stat info {};
-  if (::fstat(file.get(), &info) != 0) return system_failure("cannot stat", path, errno);
-  if (!S_ISREG(info.st_mode)) return invalid_argument(path.string() + " is not a regular file");
-  return static_cast<size_t>(info.st_size);
-}
-
-// O_NONBLOCK: opening a named pipe must not hang; it has no effect on regular files.
-int open_to_read(const Path& path) { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }
-
-// Exactly size bytes from the start of the file.
-Status read_exactly(const Descriptor& file, const Path& path, char* target, size_t size) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t count = ::read(file.get(), target + done, size - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return system_failure("cannot read", path, errno);
-    if (count == 0) return data_loss(path.string() + " became shorter while it was read");
-    done += static_cast<size_t>(count);
-  }
-  return ok_status();
-}
-
 // A failure here is reported, not undone: the rename has happened.
 Status sync_folder(FileCalls& calls, const Path& path) {
   const Path folder = path.has_parent_path() ? path.parent_path() : Path(".");
@@ -73,21 +25,14 @@ Status sync_folder(FileCalls& calls, const Path& path) {
     (void)calls.close(descriptor);
   }
   if (error == 0) return ok_status();
-  return system_failure("written, but it may not survive a power cut: cannot sync the folder of", path, error);
+  return file_failure("written, but it may not survive a power cut: cannot sync the folder of", path, error);
 }
 
 }  // namespace
 
 Result<std::string> read_file(const Path& path, size_t limit_bytes) {
-  const Descriptor file(open_to_read(path));
-  ASSIGN_OR_RETURN(const size_t size, regular_size(file, path));
-  if (size > limit_bytes) {
-    return Status(Code::kTooLong, path.string() + " has " + std::to_string(size) + " bytes, the limit is " +
-                                      std::to_string(limit_bytes));
-  }
-  std::string bytes(size, '\0');
-  RETURN_IF_ERROR(read_exactly(file, path, bytes.data(), size));
-  return bytes;
+  ASSIGN_OR_RETURN(const OpenFile file, OpenFile::open(path));
+  return file.read(limit_bytes);
 }
 
 Status write_file_atomic(const Path& path, std::string_view bytes) {
@@ -118,7 +63,7 @@ Result<AtomicFile> AtomicFile::create(const Path& path, FileCalls& calls) {
     temporary += kTemporaryMark + std::to_string(::getpid()) + "-" + std::to_string(attempt);
     const int descriptor = calls.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor >= 0) return AtomicFile(calls, path, std::move(temporary), descriptor);
-    if (errno != EEXIST) return system_failure("cannot create", temporary, errno);
+    if (errno != EEXIST) return file_failure("cannot create", temporary, errno);
   }
   return Status(Code::kUnavailable, "too many temporary files beside " + path.string());
 }
@@ -134,7 +79,7 @@ AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) (void)calls_->unlink(temporary_);
 }
 
-Status AtomicFile::failed(const char* what, int error) const { return system_failure(what, path_, error); }
+Status AtomicFile::failed(const char* what, int error) const { return file_failure(what, path_, error); }
 
 Status AtomicFile::append(std::string_view bytes) {
   while (!bytes.empty()) {
@@ -160,36 +105,53 @@ Status AtomicFile::commit() {
   return sync_folder(*calls_, path_);
 }
 
-Result<MappedFile> MappedFile::open(const Path& path) {
-  const Descriptor file(open_to_read(path));
-  ASSIGN_OR_RETURN(const size_t size, regular_size(file, path));
-  if (size == 0) return MappedFile(nullptr, 0);
-  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (memory == MAP_FAILED) return system_failure("cannot map", path, errno);
-  return MappedFile(static_cast<const std::byte*>(memory), size);
+namespace {
+
+Result<void*> map(const OpenFile& file) {
+  void* memory = ::mmap(nullptr, file.size(), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+  if (memory == MAP_FAILED) return file_failure("cannot map", file.path(), errno);
+  return memory;
 }
 
-Result<MappedFile> MappedFile::open_copy(const Path& path) {
-  const Descriptor file(open_to_read(path));
-  ASSIGN_OR_RETURN(const size_t size, regular_size(file, path));
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const Path& path) {
+  ASSIGN_OR_RETURN(const OpenFile file, OpenFile::open(path));
+  if (file.size() == 0) return MappedFile(nullptr, 0);
+  ASSIGN_OR_RETURN(void* const memory, map(file));
+  return MappedFile(static_cast<const std::byte*>(memory), file.size());
+}
+
+Result<MappedFile> MappedFile::open_unsteady(const OpenFile& file) {
+  if (file.size() == 0) return MappedFile(nullptr, 0);
+  ASSIGN_OR_RETURN(void* const memory, map(file));
+  MappedFile mapped(static_cast<const std::byte*>(memory), file.size());
+  ASSIGN_OR_RETURN(mapped.guard_, PageGuard::over(mapped.bytes()));
+  return mapped;
+}
+
+Result<MappedFile> MappedFile::open_copy(const OpenFile& file) {
+  const size_t size = file.size();
   if (size == 0) return MappedFile(nullptr, 0);
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return system_failure("no memory for a copy of", path, errno);
+  if (memory == MAP_FAILED) return file_failure("no memory for a copy of", file.path(), errno);
   MappedFile copy(static_cast<const std::byte*>(memory), size);
-  RETURN_IF_ERROR(read_exactly(file, path, static_cast<char*>(memory), size));
+  RETURN_IF_ERROR(file.read_exactly(0, static_cast<char*>(memory), size));
   return copy;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), guard_(std::move(other.guard_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(guard_, other.guard_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  guard_ = PageGuard();  // before the addresses can be somebody else's
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 

@@ -10,6 +10,8 @@
 
 #include "base/status.h"
 #include "io/file_calls.h"
+#include "io/open_file.h"
+#include "io/page_guard.h"
 
 namespace umbel {
 
@@ -56,19 +58,26 @@ class MappedFile {
   // A private mapping. Whoever shortens the file in place while it is mapped kills the reader (SIGBUS), so this is for
   // files that nobody rewrites under a running program (a base model).
   static Result<MappedFile> open(const Path& path);
+  // A private mapping for files that may be rewritten or shortened while we read them: what is no longer there reads as
+  // zeros, and intact() says so. Takes no memory but the page cache's. What changed is for the caller to find out
+  // (OpenFile::check_unchanged).
+  static Result<MappedFile> open_unsteady(const OpenFile& file);
   // A copy in memory of its own: safe against any later change of the file. A file that shrinks while it is read is
   // kDataLoss.
-  static Result<MappedFile> open_copy(const Path& path);
+  static Result<MappedFile> open_copy(const OpenFile& file);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // False once bytes were read that the file no longer had (open_unsteady only).
+  bool intact() const { return !guard_.touched(); }
 
  private:
   MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  PageGuard guard_;
 };
 
 }  // namespace umbel

@@ -37,7 +37,7 @@ TEST(File, MissingFilesFoldersAndPipesAreTypedFailures) {
   EXPECT_EQ(missing.status().code(), Code::kNotFound);
   EXPECT_NE(missing.status().message().find("missing"), std::string::npos);
   EXPECT_EQ(MappedFile::open(folder / "missing").status().code(), Code::kNotFound);
-  EXPECT_EQ(MappedFile::open_copy(folder / "missing").status().code(), Code::kNotFound);
+  EXPECT_EQ(OpenFile::open(folder / "missing").status().code(), Code::kNotFound);
   EXPECT_EQ(read_file(folder.path()).status().code(), Code::kInvalidArgument);
   ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
   EXPECT_EQ(read_file(folder / "pipe").status().code(), Code::kInvalidArgument);  // and does not hang
@@ -48,9 +48,9 @@ TEST(File, MapsAndCopies) {
   write_plain(folder / "empty", "");
   write_plain(folder / "a", "hello");
   EXPECT_EQ(MappedFile::open(folder / "empty")->bytes().size(), 0u);
-  EXPECT_EQ(MappedFile::open_copy(folder / "empty")->bytes().size(), 0u);
+  EXPECT_EQ(MappedFile::open_copy(OpenFile::open(folder / "empty").value())->bytes().size(), 0u);
   auto mapped = MappedFile::open(folder / "a");
-  auto copy = MappedFile::open_copy(folder / "a");
+  auto copy = MappedFile::open_copy(OpenFile::open(folder / "a").value());
   ASSERT_TRUE(mapped.ok() && copy.ok());
   MappedFile moved = std::move(*mapped);
   EXPECT_EQ(text_of(moved), "hello");
@@ -146,6 +146,31 @@ TEST(File, WhatAKilledWriterLeftIsTakenAwayAndNothingElse) {
 TEST(File, AMissingFolderIsNotFound) {
   const TestFolder folder;
   EXPECT_EQ(write_file_atomic(folder / "no" / "a", "x").code(), Code::kNotFound);
+}
+
+TEST(File, AMappedFileThatIsShortenedReadsAsZerosAndSaysSo) {
+  const TestFolder folder;
+  write_plain(folder / "a", std::string(100'000, 'x'));
+  const OpenFile file = OpenFile::open(folder / "a").value();
+  const MappedFile mapped = MappedFile::open_unsteady(file).value();
+  EXPECT_EQ(mapped.bytes()[99'999], std::byte{'x'});
+  EXPECT_TRUE(mapped.intact());
+  std::filesystem::resize_file(folder / "a", 10);
+  int sum = 0;
+  for (const std::byte b : mapped.bytes().subspan(50'000)) sum += static_cast<int>(b);  // SIGBUS without the guard
+  EXPECT_EQ(sum, 0);
+  EXPECT_FALSE(mapped.intact());
+  EXPECT_EQ(file.check_unchanged().code(), Code::kUnavailable);
+}
+
+TEST(File, GuardsAreGivenBack) {
+  const TestFolder folder;
+  write_plain(folder / "a", "hello");
+  const OpenFile file = OpenFile::open(folder / "a").value();
+  for (size_t i = 0; i < 3 * PageGuard::kGuardsMax; ++i) ASSERT_TRUE(MappedFile::open_unsteady(file).ok());
+  std::vector<MappedFile> held;
+  for (size_t i = 0; i < PageGuard::kGuardsMax; ++i) held.push_back(MappedFile::open_unsteady(file).value());
+  EXPECT_EQ(MappedFile::open_unsteady(file).status().code(), Code::kOverloaded);
 }
 
 }  // namespace

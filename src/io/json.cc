@@ -2,79 +2,124 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <type_traits>
+#include <utility>
 #include <vector>
+
+#include "base/printable.h"
+#include "base/utf8.h"
+#include "io/stray.h"
 
 namespace umbel {
 namespace {
 
-// Error texts travel in answers and logs: control characters and bytes past ASCII become '?'.
-std::string printable(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c < 0x20 || c == 0x7f) c = '?';  // char is signed here: bytes past ASCII are below 0x20 too
+constexpr size_t kReasonBytesMax = 300, kNameBytesMax = 100;  // of a text's own words in a message
+
+// Empties every array and object from the leaves up. nlohmann's own destructor asks for memory to do so, and ends the process when
+// there is none; it asks for nothing where the containers are empty. As deep as the value nests: kJsonDepthMax.
+template <typename Value>
+void take_apart(Value& value) noexcept {
+  if (auto* items = value.template get_ptr<typename Value::array_t*>()) {
+    for (Value& item : *items) take_apart(item);
+    items->clear();
+  } else if (auto* fields = value.template get_ptr<typename Value::object_t*>()) {
+    for (auto& field : *fields) take_apart(field.second);
+    fields->clear();
   }
-  return result;
 }
 
-// Builds the value while it checks depth and names; the parser below it does not recurse.
-class Builder final : public nlohmann::json_sax<Json> {
+// Builds the value while it checks depth, limits and names; the parser below it does not recurse.
+template <typename Value>
+class Builder final : public nlohmann::json_sax<Value> {
  public:
-  explicit Builder(JsonKeys keys) : keys_(keys) {}
+  using Object = typename Value::object_t;
+  using String = typename Value::string_t;
+
+  Builder(JsonKeys keys, const JsonLimits& limits) : keys_(keys), limits_(limits) {}
+  // What was built when the text, a limit or the memory ended it.
+  ~Builder() override { take_apart(root_); }
+  Builder(const Builder&) = delete;
+  Builder& operator=(const Builder&) = delete;
 
   bool null() override { return put(nullptr); }
   bool boolean(bool value) override { return put(value); }
-  bool number_integer(number_integer_t value) override { return put(value); }
-  bool number_unsigned(number_unsigned_t value) override { return put(value); }
-  bool number_float(number_float_t value, const string_t&) override { return put(value); }
-  bool string(string_t& value) override { return put(std::move(value)); }
-  bool binary(binary_t&) override { return false; }
-  bool start_object(std::size_t) override { return open(Json::object()); }
-  bool start_array(std::size_t) override { return open(Json::array()); }
-  bool end_object() override { return close(); }
-  bool end_array() override { return close(); }
-  bool key(string_t& name) override {
-    Json& object = *stack_.back();
-    if (keys_ == JsonKeys::kUnique && object.contains(name)) {
-      error_ = "the name \"" + printable(name.substr(0, 100)) + "\" stands twice in one object";
-      return false;
+  bool number_integer(typename Value::number_integer_t value) override { return put(value); }
+  bool number_unsigned(typename Value::number_unsigned_t value) override { return put(value); }
+  bool number_float(typename Value::number_float_t value, const String&) override { return put(value); }
+  bool string(String& value) override { return put(std::move(value)); }
+  bool binary(typename Value::binary_t&) override { return false; }
+  bool start_object(std::size_t) override { return open(Value::object()); }
+  bool start_array(std::size_t) override { return open(Value::array()); }
+  bool end_object() override {
+    if constexpr (kOrdered) {
+      if (!settle(stack_.back()->template get_ref<Object&>())) return false;
     }
-    slot_ = &object[name];
+    return close();
+  }
+  bool end_array() override { return close(); }
+  bool key(String& name) override {
+    if (names_++ >= limits_.names_max) {
+      return refuse(Code::kTooLong, "more than " + std::to_string(limits_.names_max) + " names in its objects");
+    }
+    Object& object = stack_.back()->template get_ref<Object&>();
+    if constexpr (kOrdered) {
+      slot_ = append(object, name);
+    } else {
+      const auto [place, is_new] = object.try_emplace(std::move(name));
+      if (!is_new && keys_ == JsonKeys::kUnique) return refuse_double(place->first);
+      slot_ = &place->second;
+    }
     return true;
   }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
     std::string_view text = error.what();
     if (text.starts_with("[json.exception.")) text.remove_prefix(std::min(text.size(), text.find("] ") + 2));
-    error_ = printable(text.substr(0, 300));
-    return false;
+    return refuse(Code::kInvalidArgument, printable(text, kReasonBytesMax));
   }
 
-  Json take() { return std::move(root_); }
-  const std::string& error() const { return error_; }
+  Value take() { return std::move(root_); }
+  Status error(std::string_view what) const { return Status(code_, std::string(what) + ": " + error_); }
 
  private:
-  template <typename Value>
-  bool put(Value&& value) {
-    place(Json(std::forward<Value>(value)));
-    return true;
+  static constexpr bool kOrdered = std::is_same_v<Value, OrderedJson>;
+
+  bool refuse(Code code, std::string why) {
+    code_ = code;
+    error_ = std::move(why);
+    return false;
   }
-  bool open(Json container) {
+  bool refuse_double(const String& name) {
+    return refuse(Code::kInvalidArgument,
+                  "the name \"" + printable(name, kNameBytesMax) + "\" stands twice in one object");
+  }
+  template <typename Plain>
+  bool put(Plain&& value) {
+    return place(Value(std::forward<Plain>(value))) != nullptr;
+  }
+  bool open(Value container) {
     if (stack_.size() >= kJsonDepthMax) {
-      error_ = "nested deeper than " + std::to_string(kJsonDepthMax) + " levels";
-      return false;
+      return refuse(Code::kInvalidArgument, "nested deeper than " + std::to_string(kJsonDepthMax) + " levels");
     }
-    stack_.push_back(place(std::move(container)));
-    return true;
+    Value* placed = place(std::move(container));
+    if (placed != nullptr) stack_.push_back(placed);
+    return placed != nullptr;
   }
   bool close() {
     stack_.pop_back();
     return true;
   }
-  Json* place(Json value) {
+  // Null when it is one value too many.
+  Value* place(Value value) {
+    if (values_++ >= limits_.values_max) {
+      refuse(Code::kTooLong, "more than " + std::to_string(limits_.values_max) + " values");
+      return nullptr;
+    }
     if (stack_.empty()) {
       root_ = std::move(value);
       return &root_;
     }
-    Json& parent = *stack_.back();
+    Value& parent = *stack_.back();
     if (parent.is_array()) {
       parent.push_back(std::move(value));
       return &parent.back();
@@ -83,12 +128,66 @@ class Builder final : public nlohmann::json_sax<Json> {
     return slot_;
   }
 
-  JsonKeys keys_;
-  Json root_;
-  std::vector<Json*> stack_;  // open containers, outermost first; only the innermost one grows, so these stay valid
-  Json* slot_ = nullptr;      // where the value of the last key goes
+  // An ordered object is a vector of pairs whose own lookups walk it: names go to its end unasked, and settle() finds the
+  // doubled ones. It grows here, because by itself it would copy its values, deeply: their names are const.
+  static Value* append(Object& object, String& name) {
+    if (object.size() == object.capacity()) rebuild(object, std::max<size_t>(4, 2 * object.size()), {});
+    return &object.emplace_back(std::move(name), Value()).second;
+  }
+  static void rebuild(Object& object, size_t capacity, const std::vector<bool>& dropped) {
+    Object grown;
+    grown.reserve(capacity);
+    size_t index = 0;
+    for (auto& [name, value] : object) {
+      if (dropped.empty() || !dropped[index]) grown.emplace_back(name, std::move(value));
+      ++index;
+    }
+    object = std::move(grown);
+  }
+  // One entry for each name: in the place of the first, with the value of the last.
+  bool settle(Object& object) {
+    order_.resize(object.size());
+    std::iota(order_.begin(), order_.end(), size_t{0});
+    const auto entry = [&object](size_t index) -> auto& { return *(object.begin() + static_cast<ptrdiff_t>(index)); };
+    std::sort(order_.begin(), order_.end(), [&](size_t a, size_t b) {
+      const int order = entry(a).first.compare(entry(b).first);
+      return order != 0 ? order < 0 : a < b;
+    });
+    std::vector<bool> dropped;
+    for (size_t i = 1, first = 0; i < order_.size(); ++i) {
+      if (entry(order_[i]).first != entry(order_[first]).first) {
+        first = i;
+        continue;
+      }
+      if (keys_ == JsonKeys::kUnique) return refuse_double(entry(order_[i]).first);
+      dropped.resize(object.size());
+      dropped[order_[i]] = true;
+      entry(order_[first]).second = std::move(entry(order_[i]).second);
+    }
+    if (!dropped.empty()) rebuild(object, object.size(), dropped);
+    return true;
+  }
+
+  const JsonKeys keys_;
+  const JsonLimits limits_;
+  size_t values_ = 0;
+  size_t names_ = 0;
+  Value root_;
+  std::vector<Value*> stack_;  // open containers, outermost first; only the innermost one grows, so these stay valid
+  Value* slot_ = nullptr;      // where the value of the last name goes
+  std::vector<size_t> order_;  // settle's, kept for its capacity
+  Code code_ = Code::kInvalidArgument;
   std::string error_;
 };
+
+template <typename Value>
+Result<Value> parse(std::string_view text, std::string_view what, JsonKeys keys, const JsonLimits& limits) {
+  // The parser takes a zero byte for the end of the text and would not look at what follows.
+  if (text.find('\0') != std::string_view::npos) return invalid_argument(std::string(what) + ": it holds a zero byte");
+  Builder<Value> builder(keys, limits);
+  if (Value::sax_parse(text.begin(), text.end(), &builder)) return builder.take();
+  return builder.error(what);
+}
 
 Status field_error(const char* name, const char* expected, const Json& found) {
   return invalid_argument("field \"" + std::string(name) + "\" must be " + expected + ", not " + found.type_name());
@@ -136,39 +235,34 @@ const Json* find_field(const Json& object, const char* name) {
   return found == object.end() ? nullptr : &*found;
 }
 
-// Length of the well-formed sequence that starts at text[0], or 0.
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
-  uint8_t low = 0x80;
-  uint8_t high = 0xBF;  // bounds of the second byte: they shut out overlong forms, surrogates and > U+10FFFF
-  if (lead == 0xE0) low = 0xA0;
-  if (lead == 0xED) high = 0x9F;
-  if (lead == 0xF0) low = 0x90;
-  if (lead == 0xF4) high = 0x8F;
-  if (byte(1) < low || byte(1) > high) return 0;
-  for (size_t i = 2; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  return length;
+// What a file that is no JSON is, where its first bytes say so; else the parser's own words.
+Status not_json(const Status& status, std::string_view text, const Path& path) {
+  const std::string stray = stray_content(text.substr(0, kStrayHeadBytes));
+  return stray.empty() ? status : invalid_argument(path.string() + " is " + stray);
 }
 
 }  // namespace
 
-Result<Json> parse_json(std::string_view text, std::string_view what, JsonKeys keys) {
-  // The parser takes a zero byte for the end of the text and would not look at what follows.
-  if (text.find('\0') != std::string_view::npos) return invalid_argument(std::string(what) + ": it holds a zero byte");
-  Builder builder(keys);
-  if (Json::sax_parse(text.begin(), text.end(), &builder)) return builder.take();
-  return invalid_argument(std::string(what) + ": " + builder.error());
+Result<Json> parse_json(std::string_view text, std::string_view what, JsonKeys keys, const JsonLimits& limits) {
+  return parse<Json>(text, what, keys, limits);
+}
+
+Result<OrderedJson> parse_ordered_json(std::string_view text, std::string_view what, const JsonLimits& limits, JsonKeys keys) {
+  return parse<OrderedJson>(text, what, keys, limits);
 }
 
 Result<Json> read_json(const Path& path, size_t limit_bytes) {
   ASSIGN_OR_RETURN(const std::string text, read_file(path, limit_bytes));
-  return parse_json(text, path.string());
+  Result<Json> json = parse_json(text, path.string());
+  if (!json.ok()) return not_json(json.status(), text, path);
+  return json;
+}
+
+Result<OrderedJson> read_ordered_json(const Path& path, size_t limit_bytes) {
+  ASSIGN_OR_RETURN(const std::string text, read_file(path, limit_bytes));
+  Result<OrderedJson> json = parse_ordered_json(text, path.string());
+  if (!json.ok()) return not_json(json.status(), text, path);
+  return json;
 }
 
 bool is_utf8(std::string_view text) {

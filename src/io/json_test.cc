@@ -1,10 +1,19 @@
 #include "io/json.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <new>
 
+#include "base/growth_testing.h"
+#include "base/printable.h"
 #include "base/random.h"
+#include "base/sanitized_testing.h"
 #include "io/test_folder.h"
 
 namespace umbel {
@@ -15,7 +24,7 @@ std::string error_of(std::string_view text, JsonKeys keys = JsonKeys::kLastCount
   if (json.ok()) return "";
   EXPECT_EQ(json.status().code(), Code::kInvalidArgument);
   const std::string& message = json.status().message();
-  EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) { return c >= 0x20 && c < 0x7f; })) << message;
+  EXPECT_EQ(printable(message), message);
   return message;
 }
 
@@ -71,7 +80,7 @@ TEST(Json, ErrorsNameSourceAndPosition) {
   EXPECT_NE(error_of(std::string_view("{}\0trailing", 11)), "");
 }
 
-TEST(Json, TextThatIsNotUtf8IsRefusedInAscii) {
+TEST(Json, TextThatIsNotUtf8IsRefusedInPrintableWords) {
   for (const char* bad : {"\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\""}) {
     EXPECT_NE(error_of(bad), "") << bad;
   }
@@ -125,12 +134,113 @@ TEST(Json, FieldsAreTypedAndNamed) {
   EXPECT_FALSE(json_field<bool>(Json::array(), "t").ok());
 }
 
+TEST(Json, OrderedKeepsTheOrderOfNames) {
+  const std::string text = R"({"z":{"b":1,"a":[{"y":null,"x":true}]},"a":-1,"m":{}})";
+  EXPECT_EQ(parse_ordered_json(text, "t").value().dump(), text);
+  EXPECT_EQ(Json(parse_ordered_json(text, "t").value()), parse_json(text, "t").value());
+}
+
+TEST(Json, OrderedNamesThatStandTwiceKeepTheFirstPlaceAndTheLastValue) {
+  const char* text = R"({"b":1,"a":{"x":1,"x":[2],"w":0,"x":{"y":3,"y":4}},"b":2,"c":3,"b":4})";
+  EXPECT_EQ(parse_ordered_json(text, "t").value().dump(), R"({"b":4,"a":{"x":{"y":4},"w":0},"c":3})");
+  EXPECT_EQ(parse_ordered_json(text, "t").value(), OrderedJson::parse(text));
+}
+
+TEST(Json, OrderedRefusesWhatPlainRefuses) {
+  const std::string nested = std::string(101, '[') + std::string(101, ']');
+  for (const std::string& text : {std::string("{\"a\":1,}"), std::string("[1e999]"), nested, std::string("\xff"),
+                                  std::string("1\0", 2), std::string()}) {
+    EXPECT_EQ(parse_ordered_json(text, "t").status().message(), parse_json(text, "t").status().message());
+    EXPECT_EQ(parse_ordered_json(text, "t").status().code(), Code::kInvalidArgument);
+  }
+}
+
+TEST(Json, ValuesAndNamesOfATextAreLimited) {
+  const JsonLimits limits = {.values_max = 5, .names_max = 2};
+  const auto code = [&](const char* text) {
+    const auto plain = parse_json(text, "body", JsonKeys::kLastCounts, limits);
+    const auto ordered = parse_ordered_json(text, "body", limits);
+    EXPECT_EQ(plain.status().code(), ordered.status().code()) << text;
+    if (!plain.ok()) EXPECT_EQ(plain.status().message(), ordered.status().message());
+    return plain.status().code();
+  };
+  EXPECT_EQ(code("[1,2,3,4]"), Code::kOk);
+  EXPECT_EQ(code("[1,2,3,4,5]"), Code::kTooLong);
+  EXPECT_EQ(code("[[],[],[],[],[]]"), Code::kTooLong);
+  EXPECT_EQ(code(R"({"a":1,"b":2})"), Code::kOk);
+  EXPECT_EQ(code(R"({"a":{"b":{"c":0}}})"), Code::kTooLong);
+  EXPECT_EQ(code(R"({"a":1,"a":2,"a":3})"), Code::kTooLong) << "doubled names count";
+  EXPECT_THAT(parse_json("[1,2,3,4,5]", "body", JsonKeys::kLastCounts, limits).status().message(),
+              ::testing::HasSubstr("body: more than 5 values"));
+}
+
+// Names of one object, once each and all twice; names around a large child that is there first.
+std::string many_names(size_t count) {
+  std::string text = "{";
+  for (size_t i = 0; i < count; ++i) text += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":1";
+  return text + "}";
+}
+std::string doubled_names(size_t count) {
+  const std::string once = many_names(count / 2);
+  return once.substr(0, once.size() - 1) + "," + once.substr(1);
+}
+std::string child_first(size_t count) {
+  std::string text = many_names(count);
+  for (int level = 0; level < 90; ++level) text = "{\"child\":" + text + R"(,"a":1,"b":2,"c":3,"d":4,"e":5})";
+  return text;
+}
+
+TEST(Json, CostGrowsWithTheText) {
+  for (const auto& text : {many_names, doubled_names, child_first}) {
+    const auto ordered = [](const std::string& input) { EXPECT_TRUE(parse_ordered_json(input, "t").ok()); };
+    const auto plain = [](const std::string& input) { EXPECT_TRUE(parse_json(input, "t").ok()); };
+    EXPECT_LT(testing::growth_of_doubling(1500, text, ordered), testing::kGrowthMax);
+    EXPECT_LT(testing::growth_of_doubling(1500, text, plain), testing::kGrowthMax);
+  }
+  const auto parsed = [](size_t count) { return parse_ordered_json(many_names(count), "t").value(); };
+  EXPECT_LT(testing::growth_of_doubling(1500, parsed, [](const OrderedJson& input) { (void)Json(input); }),
+            testing::kGrowthMax);
+}
+
 TEST(Json, ReadsFiles) {
   const TestFolder folder;
   ASSERT_TRUE(write_file_atomic(folder / "a.json", "{\"a\": 1}").ok());
   EXPECT_EQ(read_json(folder / "a.json").value()["a"], 1);
   EXPECT_EQ(read_json(folder / "b.json").status().code(), Code::kNotFound);
   EXPECT_EQ(read_json(folder / "a.json", 3).status().code(), Code::kTooLong);
+}
+
+// Bytes of this process's address space.
+rlim_t address_space() {
+  rlim_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
+}
+
+// A text that needs more memory than there is ends its parsing, not the process: what was built is given back without asking for more.
+TEST(Json, OutOfMemoryIsAnExceptionAndNotTheEnd) {
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers need the address space themselves";
+  std::string lists = "[";
+  for (int i = 0; i < 400'000; ++i) lists += "[{\"a\":[1,2]}],";
+  lists += "1]";
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{address_space() + (rlim_t{24} << 20), RLIM_INFINITY};
+    setrlimit(RLIMIT_AS, &limit);
+    int caught = 0;
+    for (int i = 0; i < 2; ++i) {
+      try {
+        (void)(i == 0 ? parse_json(lists, "x").ok() : parse_ordered_json(lists, "x").ok());
+      } catch (const std::bad_alloc&) {
+        ++caught;
+      }
+    }
+    _exit(caught == 2 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 }  // namespace

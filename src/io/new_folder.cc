@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <vector>
 
 namespace umbel {
 namespace {
@@ -28,6 +30,37 @@ Result<Path> normal(const Path& path) {
   if (full.filename().empty()) full = full.parent_path();
   if (full.filename().empty()) return invalid_argument("\"" + path.string() + "\" can't be the name of a new folder");
   return full;
+}
+
+// A descriptor that locks the folder until it is closed; -1 when somebody else holds it, or it can't be locked.
+int lock_folder(const Path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor >= 0 && ::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return descriptor;
+  if (descriptor >= 0) ::close(descriptor);
+  return -1;
+}
+
+// What the hidden names of unfinished folders for this place begin with; six letters or digits follow.
+std::string temporary_start(const Path& full) {
+  return (full.parent_path() / ("." + full.filename().string() + ".umbel-")).string();
+}
+
+// Removes what killed processes left of folders for this place.
+void sweep(const Path& full) {
+  constexpr size_t kRandomLetters = 6;
+  const std::string start = temporary_start(full);
+  std::error_code error;
+  std::vector<Path> found;
+  for (std::filesystem::directory_iterator at(full.parent_path(), error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().string();
+    if (name.starts_with(start) && name.size() == start.size() + kRandomLetters) found.push_back(at->path());
+  }
+  for (const Path& path : found) {
+    const int lock = lock_folder(path);
+    if (lock < 0) continue;
+    std::filesystem::remove_all(path, error);
+    ::close(lock);
+  }
 }
 
 }  // namespace
@@ -54,18 +87,26 @@ Result<NewFolder> NewFolder::create(const Path& path, Existing existing) {
   }
   std::filesystem::create_directories(full.parent_path(), error);
   if (error) return failed(full.parent_path(), error.message());
-  std::string pattern = (full.parent_path() / ("." + full.filename().string() + ".XXXXXX")).string();
-  if (::mkdtemp(pattern.data()) == nullptr) return failed(full, std::strerror(errno));
+  // Nobody sweeps between the making of a folder and its locking.
+  const int parent = lock_folder(full.parent_path());
+  if (parent >= 0) sweep(full);
+  std::string pattern = temporary_start(full) + "XXXXXX";
+  const bool made = ::mkdtemp(pattern.data()) != nullptr;
+  const int made_error = errno;
+  const int lock = made ? lock_folder(pattern) : -1;
+  if (parent >= 0) ::close(parent);
+  if (!made) return failed(full, std::strerror(made_error));
   std::filesystem::permissions(pattern, std::filesystem::perms(0755), error);
-  return NewFolder(std::move(full), pattern);
+  return NewFolder(std::move(full), pattern, lock);
 }
 
 NewFolder::NewFolder(NewFolder&& other) noexcept
-    : final_(std::move(other.final_)), temporary_(std::exchange(other.temporary_, {})) {}
+    : final_(std::move(other.final_)), temporary_(std::exchange(other.temporary_, {})), lock_(std::exchange(other.lock_, -1)) {}
 
 NewFolder::~NewFolder() {
   std::error_code ignored;
   if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
+  if (lock_ >= 0) ::close(lock_);
 }
 
 Status NewFolder::commit() {

@@ -1,5 +1,6 @@
-// NewFolder: a folder that appears whole or not at all. It is filled under a hidden name beside its place and renamed
-// there by commit(); dropped before that, it leaves nothing behind. One thread.
+// NewFolder: a folder that appears whole or not at all. It is filled under a hidden name (".NAME.umbel-XXXXXX") beside its place and
+// renamed there by commit(); dropped before that, it leaves nothing behind. What a killed process left is swept by the next
+// create() for the same place: a folder of that name whose lock (flock) nobody holds any more. One thread.
 #pragma once
 
 #include "base/status.h"
@@ -28,10 +29,11 @@ class NewFolder {
   Status commit();
 
  private:
-  NewFolder(Path final, Path temporary) : final_(std::move(final)), temporary_(std::move(temporary)) {}
+  NewFolder(Path final, Path temporary, int lock) : final_(std::move(final)), temporary_(std::move(temporary)), lock_(lock) {}
 
   Path final_;
   Path temporary_;  // empty once committed or moved from
+  int lock_ = -1;   // says that temporary_ has an owner; -1 once moved from
 };
 
 }  // namespace umbel

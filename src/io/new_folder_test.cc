@@ -76,5 +76,23 @@ TEST(NewFolderTest, NothingElseIsEverReplaced) {
   EXPECT_TRUE(std::filesystem::exists(test.path() / "home/diary"));
 }
 
+TEST(NewFolderTest, WhatAKilledProcessLeftIsSweptAndNothingElse) {
+  TestFolder test;
+  const Path out = test.path() / "out";
+  fill(test.path() / ".out.umbel-aB3dE6", "half written");  // as a killed process leaves it: nobody has its lock
+  for (const char* other : {".out.backup", ".out.umbel-mine-too", ".outer.umbel-aB3dE6", "out.umbel-aB3dE6"}) fill(test.path() / other, "somebody's");
+  std::filesystem::create_directory_symlink(test.path() / ".out.backup", test.path() / ".out.umbel-Link00");
+  auto alive = NewFolder::create(out, Existing::kRefuse);
+  ASSERT_TRUE(alive.ok());
+  EXPECT_FALSE(std::filesystem::exists(test.path() / ".out.umbel-aB3dE6"));
+  fill(alive->path(), "being written");
+  auto second = NewFolder::create(out, Existing::kRefuse);
+  ASSERT_TRUE(second.ok());
+  EXPECT_TRUE(std::filesystem::exists(alive->path() / "config.json"));  // its owner lives
+  for (const char* other : {".out.backup", ".out.umbel-mine-too", ".outer.umbel-aB3dE6", "out.umbel-aB3dE6"}) {
+    EXPECT_TRUE(std::filesystem::exists(test.path() / other / "config.json")) << other;
+  }
+}
+
 }  // namespace
 }  // namespace umbel

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
-#include <set>
 #include <tuple>
 
 #include "io/json.h"
+#include "io/stray.h"
 
 namespace umbel {
 namespace {
@@ -144,6 +144,16 @@ uint64_t read_length(const std::byte* bytes) {
   return length;
 }
 
+// The header's length that a file of this size begins with. head: its first bytes, up to kStrayHeadBytes of them.
+Result<uint64_t> checked_length(std::string_view head, size_t file_bytes, const std::string& what) {
+  const uint64_t length = file_bytes < kLengthBytes ? 0 : read_length(reinterpret_cast<const std::byte*>(head.data()));
+  if (file_bytes >= kLengthBytes && length <= kSafetensorsHeaderMax && length <= file_bytes - kLengthBytes) return length;
+  if (const std::string stray = stray_content(head); !stray.empty()) return data_loss(what + " is " + stray);
+  if (file_bytes < kLengthBytes) return data_loss(what + ": too short for a safetensors file");
+  return data_loss(what + ": the header is said to have " + std::to_string(length) + " bytes, the file has " +
+                   std::to_string(file_bytes) + ": it is cut short or not a safetensors file");
+}
+
 std::string write_length(uint64_t length) {
   std::string bytes(kLengthBytes, '\0');
   for (size_t i = 0; i < kLengthBytes; ++i) bytes[i] = static_cast<char>(length >> (8 * i));
@@ -157,34 +167,38 @@ std::string format_name(DType dtype) {
   return name;
 }
 
-// name -> shard of model.safetensors.index.json.
-Result<std::map<std::string, std::string>> read_index(const Path& path) {
-  ASSIGN_OR_RETURN(const Json json, read_json(path));
-  const auto map = json.is_object() ? json.find("weight_map") : json.end();
-  if (!json.is_object() || map == json.end() || !map->is_object()) {
-    return data_loss(path.string() + ": \"weight_map\" is missing");
+}  // namespace
+
+Result<SafetensorsSummary> summarise_safetensors(const OpenFile& file, size_t header_bytes_max) {
+  const std::string what = file.path().string();
+  std::string head(std::min(file.size(), kStrayHeadBytes), '\0');
+  RETURN_IF_ERROR(file.read_exactly(0, head.data(), head.size()));
+  ASSIGN_OR_RETURN(const uint64_t length, checked_length(head, file.size(), what));
+  if (length > header_bytes_max) {
+    return Status(Code::kTooLong, what + ": the header has " + std::to_string(length) + " bytes, the limit is " +
+                                      std::to_string(header_bytes_max));
   }
-  std::map<std::string, std::string> shards;
-  for (const auto& [name, value] : map->items()) {
-    const std::string shard = value.is_string() ? value.get<std::string>() : "";
-    const bool plain = !shard.empty() && shard.find('/') == std::string::npos && shard.find('\0') == std::string::npos;
-    if (!plain) return data_loss(path.string() + ": the shard of " + tensor_text(name) + " is not a plain file name");
-    shards[name] = shard;
+  std::string text(length, '\0');
+  RETURN_IF_ERROR(file.read_exactly(kLengthBytes, text.data(), length));
+  const Result<Header> header = parse_header(text, file.size() - kLengthBytes - length);
+  if (!header.ok()) return header.status().with_context(what);
+  SafetensorsSummary summary{.header_bytes = length, .tensors = header->entries.size()};
+  for (const Entry& entry : header->entries) {
+    summary.elements_max = std::max<size_t>(summary.elements_max, (entry.end - entry.begin) / size_of(entry.dtype));
   }
-  return shards;
+  return summary;
 }
 
-}  // namespace
+bool Safetensors::intact() const {
+  return std::all_of(files_.begin(), files_.end(), [](const MappedFile& file) { return file.intact(); });
+}
 
 Status Safetensors::add_file(MappedFile file, const std::string& what) {
   const std::span<const std::byte> bytes = file.bytes();
-  if (bytes.size() < kLengthBytes) return data_loss(what + ": too short for a safetensors file");
-  const uint64_t length = read_length(bytes.data());
-  if (length > kSafetensorsHeaderMax || length > bytes.size() - kLengthBytes) {
-    return data_loss(what + ": the header is said to have " + std::to_string(length) + " bytes, the file has " +
-                     std::to_string(bytes.size()) + ": it is cut short or not a safetensors file");
-  }
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kStrayHeadBytes));
+  ASSIGN_OR_RETURN(const uint64_t length, checked_length(head, bytes.size(), what));
+  // A copy: the parser looks at some bytes twice, and a mapped file may change under it.
+  const std::string text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
   Result<Header> header = parse_header(text, bytes.size() - kLengthBytes - length);
   if (!header.ok()) return header.status().with_context(what);
   const std::byte* data = bytes.data() + kLengthBytes + length;
@@ -206,38 +220,17 @@ Result<Safetensors> Safetensors::open(const Path& file) {
   return result;
 }
 
-Result<Safetensors> Safetensors::open_copy(const Path& file) {
+Result<Safetensors> Safetensors::open_copy(const OpenFile& file) {
   ASSIGN_OR_RETURN(MappedFile copy, MappedFile::open_copy(file));
   Safetensors result;
-  RETURN_IF_ERROR(result.add_file(std::move(copy), file.string()));
+  RETURN_IF_ERROR(result.add_file(std::move(copy), file.path().string()));
   return result;
 }
 
-Result<Safetensors> Safetensors::open_model(const Path& dir) {
-  std::error_code ignored;
-  const Path single = dir / "model.safetensors";
-  const Path index = dir / "model.safetensors.index.json";
-  if (!std::filesystem::exists(index, ignored)) {
-    if (std::filesystem::exists(single, ignored)) return open(single);
-    return not_found(dir.string() +
-                     " has neither model.safetensors nor model.safetensors.index.json; other weight files (.bin, .pth) are "
-                     "not read: convert them with transformers' save_pretrained");
-  }
-  using Shards = std::map<std::string, std::string>;
-  ASSIGN_OR_RETURN(const Shards shards, read_index(index));
-  std::set<std::string> names;
-  for (const auto& [tensor, shard] : shards) names.insert(shard);
+Result<Safetensors> Safetensors::open_unsteady(const OpenFile& file) {
+  ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open_unsteady(file));
   Safetensors result;
-  for (const std::string& name : names) {
-    Result<MappedFile> mapped = MappedFile::open(dir / name);
-    if (!mapped.ok()) return mapped.status().with_context("a shard named in model.safetensors.index.json");
-    RETURN_IF_ERROR(result.add_file(*std::move(mapped), (dir / name).string()));
-  }
-  for (const auto& [tensor, shard] : shards) {
-    if (result.find(tensor) == nullptr) {
-      return data_loss(index.string() + ": " + tensor_text(tensor) + " is not in any shard (it should be in " + shard + ")");
-    }
-  }
+  RETURN_IF_ERROR(result.add_file(std::move(mapped), file.path().string()));
   return result;
 }
 

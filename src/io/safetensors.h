@@ -17,14 +17,28 @@ namespace umbel {
 
 inline constexpr size_t kSafetensorsHeaderMax = 100'000'000;  // bytes, as the format's own reader has it
 
+// What a file says of itself, from its first bytes and its size alone: all that can be checked without reading the data.
+struct SafetensorsSummary {
+  size_t header_bytes = 0;
+  size_t tensors = 0;
+  size_t elements_max = 0;  // of the largest tensor
+};
+// kTooLong with both numbers for a header of more than header_bytes_max; else as Safetensors::open.
+Result<SafetensorsSummary> summarise_safetensors(const OpenFile& file, size_t header_bytes_max);
+
 // One or several files with one name space. Move-only. Views stay valid as long as this object. Any thread.
 class Safetensors {
  public:
   // A single .safetensors file, mapped.
   static Result<Safetensors> open(const Path& file);
-  // The same from a copy in memory, for files that may be rewritten in place while we read them (MappedFile::open_copy).
-  static Result<Safetensors> open_copy(const Path& file);
-  // DIR/model.safetensors or DIR/model.safetensors.index.json with its shards; a missing shard is named.
+  // For files that may be rewritten while we read them: from a copy in memory (MappedFile::open_copy), or mapped with what is
+  // gone read as zeros (MappedFile::open_unsteady); then intact() and OpenFile::check_unchanged() tell at the end whether
+  // what was read is what was there.
+  static Result<Safetensors> open_copy(const OpenFile& file);
+  static Result<Safetensors> open_unsteady(const OpenFile& file);
+  bool intact() const;
+  // DIR/model.safetensors, whatever else is there (as transformers does), or DIR/model.safetensors.index.json with its shards;
+  // missing shards are named. kNotFound says what weights are there in other forms.
   static Result<Safetensors> open_model(const Path& dir);
 
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }

@@ -135,7 +135,7 @@ TEST(Safetensors, WritesWhatItReads) {
   }
   ASSERT_TRUE(write_safetensors(folder / "w", views, {{"by", "test"}}).ok());
   for (const bool copied : {false, true}) {
-    const auto file = copied ? Safetensors::open_copy(folder / "w") : Safetensors::open(folder / "w");
+    const auto file = copied ? Safetensors::open_copy(OpenFile::open(folder / "w").value()) : Safetensors::open(folder / "w");
     ASSERT_TRUE(file.ok()) << file.status().message();
     EXPECT_EQ(file->metadata(), (std::map<std::string, std::string>{{"by", "test"}, {"format", "pt"}}));
     ASSERT_EQ(file->tensors().size(), views.size());
@@ -206,6 +206,24 @@ TEST_F(Shards, AreRefusedByName) {
   EXPECT_NE(error().find("in an earlier shard too"), std::string::npos);
   CHECK(write_file_atomic(folder_ / "two.safetensors", "half").ok(), "a half-written shard");
   EXPECT_NE(error().find("two.safetensors"), std::string::npos);
+}
+
+TEST_F(Shards, AreAllNamedWhenTheyAreMissing) {
+  write_index(R"({"a":"one.safetensors","b":"model-2.safetensors","c":"model-3.safetensors"})");
+  EXPECT_NE(error().find("2 of the 3 files that model.safetensors.index.json names are missing: model-2.safetensors, model-3.safetensors"),
+            std::string::npos)
+      << error();
+}
+
+TEST_F(Shards, ASingleFileIsReadBesideAStaleIndex) {
+  write_index(R"({"old":"model-00001-of-00002.safetensors","older":"model-00002-of-00002.safetensors"})");
+  write_shard("model.safetensors", "fresh");
+  const auto model = Safetensors::open_model(folder_.path());
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_NE(model->find("fresh"), nullptr);
+  // Also when the index's own files are there: transformers takes the single file.
+  write_index(R"({"a":"one.safetensors","b":"two.safetensors"})");
+  EXPECT_NE(Safetensors::open_model(folder_.path())->find("fresh"), nullptr);
 }
 
 TEST(Safetensors, ReadsTheEmbeddedBase) {

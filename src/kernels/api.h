@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/activation.h"
 #include "kernels/context.h"
 #include "kernels/frozen_matrix.h"
 #include "kernels/scale_term.h"
@@ -81,10 +82,36 @@ void add_bias(Context& context, PerRow bias, MatrixF y);
 void rms_norm(Context& context, ConstMatrixF x, PerRow gain, float epsilon, MatrixF y);
 // y += x.
 void add(Context& context, ConstMatrixF x, MatrixF y);
-// y = silu(gate) o up, silu(z) = z / (1 + exp(-z)). y may be gate or up.
-void swiglu(Context& context, ConstMatrixF gate, ConstMatrixF up, MatrixF y);
-// Rotates every head of x[M, heads * head_dim] in place, half-split pairs (i, i + head_dim/2).
-// angles[M, head_dim]: cos in the first half of a row, sin in the second, any attention factor already multiplied in.
+// y = (x - mean) / sqrt(variance + eps) o gain[row] + bias[row]. x and y may be the same.
+struct Affine {
+  PerRow gain = {};
+  PerRow bias = {};
+  float epsilon = 0;
+};
+void layer_norm(Context& context, ConstMatrixF x, const Affine& affine, MatrixF y);
+// x = factor x.
+void multiply(Context& context, float factor, MatrixF x);
+// y = f(gate) o up (kernels/activation.h); up without data: y = f(gate). y may be gate or up.
+struct Gated {
+  ConstMatrixF gate;
+  ConstMatrixF up = {};
+};
+void activation(Context& context, Activation kind, const Gated& in, MatrixF y);
+// x = cap tanh(x / cap), cap > 0.
+void soft_cap(Context& context, float cap, MatrixF x);
+// Heads of dim columns from x to y: head h from column from + h from_stride to column to + h to_stride. The rest of y stays.
+struct HeadCopy {
+  int64_t count;
+  int64_t dim;
+  int64_t from;
+  int64_t from_stride;
+  int64_t to;
+  int64_t to_stride;
+};
+void copy_heads(Context& context, ConstMatrixF x, const HeadCopy& copy, MatrixF y);
+// Rotates the first angles.cols dimensions of every head of x[M, heads * head_dim] in place, half-split pairs
+// (i, i + angles.cols / 2). angles[M, rotary], even and at most head_dim wide: cos in the first half of a row, sin in the second,
+// any attention factor already multiplied in.
 void rope(Context& context, ConstMatrixF angles, int64_t head_dim, MatrixF x);
 // y[i] = row tokens[i] of the table (f32, bf16 or f16, row-major [vocab, dim]).
 void embedding(Context& context, const TensorView& table, std::span<const int32_t> tokens, MatrixF y);
@@ -115,7 +142,8 @@ struct AttentionSpan {
 };
 struct AttentionOptions {
   int32_t heads;
-  float scale;  // multiplies q.k
+  float scale;    // multiplies q.k
+  float cap = 0;  // of the scaled scores: s = cap tanh(s / cap); 0 = none
 };
 // out[M, heads * head_dim] = softmax(scale q K^T) V per head, over tiles of keys aligned to kKvBlockSize in ascending
 // order, reading K and V only as stored. key_begin, key_end: one entry per row, key_end > key_begin.

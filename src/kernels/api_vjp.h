@@ -15,8 +15,20 @@ enum class Write { kOverwrite, kAdd };
 // ---- row-wise -----------------------------------------------------------------------------------------------------
 // dx (=, += by `write`) for y = rms_norm(x). dx may be dy.
 void rms_norm_vjp(Context& context, ConstMatrixF x, PerRow gain, float epsilon, ConstMatrixF dy, MatrixF dx, Write write);
-// dgate =, dup =. dgate may be gate or dy, dup may be up.
-void swiglu_vjp(Context& context, ConstMatrixF gate, ConstMatrixF up, ConstMatrixF dy, MatrixF dgate, MatrixF dup);
+// dx for y = layer_norm(x), whose bias is not read. dx may be dy.
+struct Written {
+  MatrixF to;
+  Write how;
+};
+void layer_norm_vjp(Context& context, ConstMatrixF x, const Affine& affine, ConstMatrixF dy, const Written& dx);
+// d.gate =, d.up = (not written where in.up has no data). d.gate may be in.gate or dy, d.up may be in.up.
+struct GatedGradient {
+  MatrixF gate;
+  MatrixF up = {};
+};
+void activation_vjp(Context& context, Activation kind, const Gated& in, ConstMatrixF dy, const GatedGradient& d);
+// In place: dx becomes the gradient before the cap. y: as soft_cap left it.
+void soft_cap_vjp(Context& context, float cap, ConstMatrixF y, MatrixF dx);
 // In place: dx becomes the gradient before the rotation.
 void rope_vjp(Context& context, ConstMatrixF angles, int64_t head_dim, MatrixF dx);
 
@@ -30,14 +42,18 @@ struct RowsGradient {
 // gradient += sum over rows of dy o xhat.
 void rms_norm_vjp_gain(Context& context, ConstMatrixF x, float epsilon, ConstMatrixF dy,
                        std::span<const RowsGradient> gradients);
+// The same for the gain of layer_norm.
+void layer_norm_vjp_gain(Context& context, ConstMatrixF x, float epsilon, ConstMatrixF dy,
+                         std::span<const RowsGradient> gradients);
 // gradient += sum over rows of dy.
 void add_bias_vjp(Context& context, ConstMatrixF dy, std::span<const RowsGradient> gradients);
 // dtable[tokens[i]] += dy[i], ascending i. Rows of one job must stay in one table of its own.
 void embedding_vjp(Context& context, std::span<const int32_t> tokens, ConstMatrixF dy, MatrixF dtable);
 // dw[out, in] += dy^T x, the gradient of an unfrozen weight.
 void matmul_vjp_w(Context& context, ConstMatrixF dy, ConstMatrixF x, MatrixF dw);
-// Bytes of scratch: rms_norm_vjp_gain for M rows; matmul_vjp_w for M rows of dy[M, out].
+// Bytes of scratch: rms_norm_vjp_gain and layer_norm_vjp_gain for M rows; matmul_vjp_w for M rows of dy[M, out].
 size_t rms_norm_vjp_gain_scratch_bytes(int64_t rows);
+size_t layer_norm_vjp_gain_scratch_bytes(int64_t rows);
 size_t matmul_vjp_w_scratch_bytes(int64_t rows, int64_t out);
 
 // ---- row scale ----------------------------------------------------------------------------------------------------

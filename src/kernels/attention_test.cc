@@ -62,7 +62,7 @@ struct World {
     int32_t begin;
     int32_t end;
   };
-  std::vector<double> expected(const Query& query, const float* q, float scale) const {
+  std::vector<double> expected(const Query& query, const float* q, float scale, float cap = 0) const {
     const auto [s, head, begin, end] = query;
     const int32_t kv_head = head / (shape.heads / shape.kv_heads);
     std::vector<double> kd, vd, out(shape.head_dim);
@@ -73,7 +73,7 @@ struct World {
       }
     }
     const std::vector<double> qd(q, q + shape.head_dim);
-    ref::attention_forward(qd.data(), ref::Keys<double>{kd.data(), vd.data(), end - begin, shape.head_dim, shape.head_dim, scale},
+    ref::attention_forward(qd.data(), ref::Keys<double>{kd.data(), vd.data(), end - begin, shape.head_dim, shape.head_dim, scale, cap},
                            out.data());
     return out;
   }
@@ -116,18 +116,30 @@ struct Batch {
 
 constexpr int32_t kNoWindow = 1 << 30;
 
-void expect_reference(const World& world, Batch& batch, float scale) {
+void expect_reference(const World& world, Batch& batch, float scale, float cap = 0) {
   for (size_t s = 0; s < batch.spans.size(); ++s) {
     for (int32_t i = batch.spans[s].row_begin; i < batch.spans[s].row_begin + batch.spans[s].row_count; ++i) {
       for (int32_t head = 0; head < world.shape.heads; ++head) {
         const float* q = batch.queries().row(i) + head * world.shape.head_dim;
-        const auto expected = world.expected({static_cast<int32_t>(s), head, batch.key_begin[i], batch.key_end[i]}, q, scale);
+        const auto expected = world.expected({static_cast<int32_t>(s), head, batch.key_begin[i], batch.key_end[i]}, q, scale, cap);
         const float* out = batch.outputs().row(i) + head * world.shape.head_dim;
         for (int32_t d = 0; d < world.shape.head_dim; ++d) {  // values are standard normal: errors in absolute terms
           ASSERT_NEAR(out[d], expected[d], 1e-5) << "row " << i << " head " << head << " d " << d;
         }
       }
     }
+  }
+}
+
+TEST_P(Attention, CappedScoresAgreeWithTheReference) {
+  Random random(9);
+  for (const Shape& shape : {Shape{4, 2, 16, DType::kF32}, Shape{3, 1, 33, DType::kBF16}}) {
+    Bench bench(GetParam());
+    World world(random, shape, {1, 70, 200});
+    world.write(bench.context);
+    Batch batch(random, world, {1, 9, 64}, 50);
+    attention(bench.context, batch.queries(), world.layer, batch.rows(), {shape.heads, 0.7f, 2.0f}, batch.outputs());
+    expect_reference(world, batch, 0.7f, 2.0f);
   }
 }
 

@@ -47,11 +47,12 @@ struct Batch {
     attention_vjp(context,
                   {{q.data(), rows(), width()}, {k.data(), rows(), kv_width()}, {v.data(), rows(), kv_width()},
                    shape.kv_heads, shape.head_dim},
-                  {spans, key_begin, key_end}, {shape.heads, 0.3f}, {dout.data(), rows(), width()},
+                  {spans, key_begin, key_end}, {shape.heads, 0.3f, cap}, {dout.data(), rows(), width()},
                   {{dq.data(), rows(), width()}, {dk.data(), rows(), kv_width()}, {dv.data(), rows(), kv_width()}});
   }
 
   Shape shape;
+  float cap = 0;
   std::vector<AttentionSpan> spans;
   std::vector<int32_t> key_begin, key_end;
   std::vector<float> q, k, v, dout, dq, dk, dv;
@@ -66,7 +67,7 @@ void expect_reference(const Batch& batch) {
       for (int64_t head = 0; head < batch.shape.heads; ++head) {
         const int64_t at = row * batch.width() + head * dim;
         const int64_t key = (span.row_begin + batch.key_begin[row]) * batch.kv_width() + head / group * dim;
-        const ref::Keys<double> keys = {&k[key], &v[key], batch.key_end[row] - batch.key_begin[row], dim, batch.kv_width(), 0.3};
+        const ref::Keys<double> keys = {&k[key], &v[key], batch.key_end[row] - batch.key_begin[row], dim, batch.kv_width(), 0.3, batch.cap};
         ref::attention_vjp(&q[at], keys, &dout[at], {&dq[at], &dk[key], &dv[key]});
       }
     }
@@ -87,6 +88,18 @@ TEST_P(AttentionVjp, AgreesWithTheReference) {
       EXPECT_EQ(bench.scratch.used_bytes(), 0u);
       EXPECT_LE(bench.scratch.peak_bytes(), attention_vjp_scratch_bytes(2, 90, shape.head_dim));
     }
+  }
+}
+
+// Scores through a soft cap that bites.
+TEST_P(AttentionVjp, CappedScores) {
+  Random random(4);
+  for (const Shape& shape : {Shape{4, 2, 16}, Shape{2, 1, 33}}) {
+    Bench bench(GetParam());
+    Batch batch(random, shape, {1, 25, 90}, 40);
+    batch.cap = 1.5f;
+    batch.run(bench.context);
+    expect_reference(batch);
   }
 }
 

@@ -24,6 +24,11 @@ inline Dual operator/(Dual a, Dual b) {
 }
 inline bool operator>(Dual a, Dual b) { return a.value > b.value; }
 inline Dual exp(Dual a) { return {std::exp(a.value), a.tangent * std::exp(a.value)}; }
+inline Dual tanh(Dual a) {
+  const double t = std::tanh(a.value);
+  return {t, a.tangent * (1 - t * t)};
+}
+inline Dual erf(Dual a) { return {std::erf(a.value), a.tangent * 2 / std::sqrt(M_PI) * std::exp(-a.value * a.value)}; }
 inline Dual log(Dual a) { return {std::log(a.value), a.tangent / a.value}; }
 inline Dual sqrt(Dual a) { return {std::sqrt(a.value), a.tangent / (2 * std::sqrt(a.value))}; }
 

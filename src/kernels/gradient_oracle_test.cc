@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/dual.h"
+#include "kernels/ref/activation.h"
 #include "kernels/ref/low_rank.h"
 #include "kernels/ref/row.h"
 #include "kernels/testing.h"
@@ -186,7 +187,7 @@ Passed<T> forward_row(const Vectors<T>& v, int64_t row) {
   p.gate = Projection<T>{v, "gate.", static_cast<Row>(row)}.forward(p.normed.data());
   p.up = Projection<T>{v, "up.", static_cast<Row>(row)}.forward(p.normed.data());
   p.product.resize(kInner);
-  ref::swiglu_forward(p.gate.data(), p.up.data(), p.product.data(), kInner);
+  ref::activation_forward(Activation::kSilu, p.gate.data(), p.up.data(), p.product.data(), kInner);
   p.out = times(v.at("down"), p.product.data(), kHidden, kInner);
   for (int64_t i = 0; i < kHidden; ++i) p.out[i] = p.out[i] + x[i];
   p.logits = times(v.at("head"), p.out.data(), kVocab, kHidden);
@@ -216,7 +217,7 @@ Vectors<T> gradients(const Vectors<T>& v, Bug bug) {
     ref::cross_entropy_vjp(p.logits.data(), label_of(row), T(1) / divisor, dlogits.data(), kVocab);
     const std::vector<T> dout = times_transposed(v.at("head"), dlogits.data(), kVocab, kHidden);
     const std::vector<T> dproduct = times_transposed(v.at("down"), dout.data(), kHidden, kInner);
-    ref::swiglu_vjp(p.gate.data(), p.up.data(), dproduct.data(), dgate.data(), dup.data(), kInner);
+    ref::activation_vjp(Activation::kSilu, {p.gate.data(), p.up.data(), dproduct.data()}, dgate.data(), dup.data(), kInner);
     for (int64_t i = 0; bug == Bug::kSiluTermOff && i < kInner; ++i) {
       const T sigmoid = T(1) / (T(1) + ref::exp(-p.gate[i]));
       dgate[i] = dgate[i] + T(1e-3) * dproduct[i] * p.up[i] * sigmoid * p.gate[i] * (T(1) - sigmoid);

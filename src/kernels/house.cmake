@@ -1,5 +1,5 @@
 # The leaf files: the only ones with special instruction flags. Always optimised: they are what all goldens run on.
-set(leaf_flags -O3)
+set(leaf_flags -O3 -fno-stack-protector)  # called through tables, so they keep the marks of -fcf-protection
 if(UMBEL_SANITIZE MATCHES "undefined")
   list(APPEND leaf_flags -fno-sanitize=undefined)  # their checks make these files take minutes to build; ASan stays
 endif()

@@ -4,6 +4,7 @@
 #include "kernels/dual.h"
 #include "kernels/ref/attention.h"
 #include "kernels/ref/low_rank.h"
+#include "kernels/ref/activation.h"
 #include "kernels/ref/row.h"
 #include "kernels/testing.h"
 
@@ -60,10 +61,10 @@ TEST(Ref, SwigluVjp) {
   const int64_t n = 23;
   const auto gate = normal(random, n), up = normal(random, n), dy = normal(random, n);
   std::vector<double> dgate(n), dup(n);
-  ref::swiglu_vjp(gate.data(), up.data(), dy.data(), dgate.data(), dup.data(), n);
+  ref::activation_vjp(Activation::kSilu, {gate.data(), up.data(), dy.data()}, dgate.data(), dup.data(), n);
   expect_gradients({gate, up}, [&](const Inputs& in) {
     std::vector<Dual> y(n);
-    ref::swiglu_forward(in[0].data(), in[1].data(), y.data(), n);
+    ref::activation_forward(Activation::kSilu, in[0].data(), in[1].data(), y.data(), n);
     return y;
   }, dy, {dgate, dup});
 }
@@ -72,10 +73,10 @@ TEST(Ref, RopeVjp) {
   Random random(3);
   const auto x = normal(random, 3 * 14), angles = normal(random, 14), dy = normal(random, 3 * 14);
   std::vector<double> dx = dy;
-  ref::rope_vjp(angles.data(), 3, 14, dx.data());
+  ref::rope_vjp(angles.data(), {3, 14, 14}, dx.data());
   expect_gradients({x, angles}, [&](const Inputs& in) {
     std::vector<Dual> y = in[0];
-    ref::rope_forward(in[1].data(), 3, 14, y.data());
+    ref::rope_forward(in[1].data(), {3, 14, 14}, y.data());
     return y;
   }, dy, {dx, {}});
 }

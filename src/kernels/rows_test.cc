@@ -1,6 +1,7 @@
 // Row-wise kernels of every ISA against kernels/ref in double, over odd lengths, misaligned rows and strides.
 #include <algorithm>
 
+#include "kernels/ref/activation.h"
 #include "kernels/ref/row.h"
 #include "kernels/testing.h"
 
@@ -71,14 +72,14 @@ TEST_P(Rows, SwigluAgreesWithTheReferenceAndMayWorkInPlace) {
   for (int64_t n : kLengths) {
     Odd gate(random, 2, n), up(random, 2, n), y(random, 2, n);
     for (float& value : gate.data) value *= 10;
-    swiglu(bench.context, gate.view(), up.view(), y.view());
+    activation(bench.context, Activation::kSilu, {gate.view(), up.view()}, y.view());
     for (int64_t i = 0; i < 2; ++i) {
       const std::vector<double> g(gate.view().row(i), gate.view().row(i) + n), u(up.view().row(i), up.view().row(i) + n);
       std::vector<double> expected(n);
-      ref::swiglu_forward(g.data(), u.data(), expected.data(), n);
+      ref::activation_forward(Activation::kSilu, g.data(), u.data(), expected.data(), n);
       EXPECT_LT(difference(y.view().row_span(i), expected), kTolerance) << n;
     }
-    swiglu(bench.context, gate.view(), up.view(), gate.view());
+    activation(bench.context, Activation::kSilu, {gate.view(), up.view()}, gate.view());
     EXPECT_TRUE(same_bits(gate.view().row(1), y.view().row(1), n));
   }
 }
@@ -86,7 +87,7 @@ TEST_P(Rows, SwigluAgreesWithTheReferenceAndMayWorkInPlace) {
 TEST_P(Rows, SwigluSurvivesLargeGates) {
   Bench bench(GetParam(), 1);
   std::vector<float> gate = {-1e30f, -200.0f, -88.5f, 0.0f, 88.5f, 200.0f, 1e30f}, up(7, 1.0f), y(7);
-  swiglu(bench.context, {gate.data(), 1, 7}, {up.data(), 1, 7}, {y.data(), 1, 7});
+  activation(bench.context, Activation::kSilu, {{gate.data(), 1, 7}, {up.data(), 1, 7}}, {y.data(), 1, 7});
   EXPECT_EQ(std::abs(y[0]), 0.0f);
   EXPECT_EQ(std::abs(y[1]), 0.0f);
   EXPECT_NEAR(y[2], 0.0f, 1e-35f);
@@ -103,7 +104,7 @@ TEST_P(Rows, RopeAgreesWithTheReference) {
     for (int64_t i = 0; i < 5; ++i) {
       const std::vector<double> a(angles.view().row(i), angles.view().row(i) + head_dim);
       expected.emplace_back(x.view().row(i), x.view().row(i) + 3 * head_dim);
-      ref::rope_forward(a.data(), 3, head_dim, expected.back().data());
+      ref::rope_forward(a.data(), {3, head_dim, head_dim}, expected.back().data());
     }
     rope(bench.context, angles.view(), head_dim, x.view());
     for (int64_t i = 0; i < 5; ++i) EXPECT_LT(difference(x.view().row_span(i), expected[i]), kTolerance);
@@ -222,13 +223,13 @@ TEST_P(Rows, ARowDoesNotDependOnItsBatch) {
     Bench bench(GetParam(), threads);
     std::vector<float> norm(rows * n), gated(rows * n);
     rms_norm(bench.context, x.view(), {}, 1e-6f, {norm.data(), rows, n});
-    swiglu(bench.context, x.view(), up.view(), {gated.data(), rows, n});
+    activation(bench.context, Activation::kSilu, {x.view(), up.view()}, {gated.data(), rows, n});
     for (int64_t i = 0; i < rows; ++i) {
       const std::vector<float> moved(x.view().row(i), x.view().row(i) + n);
       std::vector<float> y(n);
       rms_norm(bench.context, {moved.data(), 1, n}, {}, 1e-6f, {y.data(), 1, n});
       EXPECT_TRUE(same_bits(y.data(), &norm[i * n], n));
-      swiglu(bench.context, {moved.data(), 1, n}, up.view().middle_rows(i, 1), {y.data(), 1, n});
+      activation(bench.context, Activation::kSilu, {{moved.data(), 1, n}, up.view().middle_rows(i, 1)}, {y.data(), 1, n});
       EXPECT_TRUE(same_bits(y.data(), &gated[i * n], n));
     }
     results.push_back(norm);

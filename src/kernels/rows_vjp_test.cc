@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/api_vjp.h"
+#include "kernels/ref/activation.h"
 #include "kernels/ref/row.h"
 #include "kernels/testing.h"
 
@@ -61,12 +62,12 @@ TEST_P(RowsVjp, Swiglu) {
     const std::vector<float> dy = normal(random, n);
     const std::vector<double> gd = wide(gate), ud = wide(up), dyd = wide(dy);
     std::vector<double> expected_gate(n), expected_up(n);
-    ref::swiglu_vjp(gd.data(), ud.data(), dyd.data(), expected_gate.data(), expected_up.data(), n);
+    ref::activation_vjp(Activation::kSilu, {gd.data(), ud.data(), dyd.data()}, expected_gate.data(), expected_up.data(), n);
     const auto row = [n](std::vector<float>& v) { return MatrixF(v.data(), 1, n); };
-    swiglu_vjp(bench.context, row(gate), row(up), {dy.data(), 1, n}, row(dgate), row(dup));
+    activation_vjp(bench.context, Activation::kSilu, {row(gate), row(up)}, {dy.data(), 1, n}, {row(dgate), row(dup)});
     EXPECT_LT(difference(dgate, expected_gate), kTolerance);
     EXPECT_LT(difference(dup, expected_up), kTolerance);
-    swiglu_vjp(bench.context, row(gate), row(up), {dy.data(), 1, n}, row(gate), row(up));
+    activation_vjp(bench.context, Activation::kSilu, {row(gate), row(up)}, {dy.data(), 1, n}, {row(gate), row(up)});
     EXPECT_EQ(gate, dgate);
     EXPECT_EQ(up, dup);
   }
@@ -78,7 +79,7 @@ TEST_P(RowsVjp, Rope) {
   for (int64_t dim : {2, 20, 64}) {
     std::vector<float> dx = normal(random, 3 * 2 * dim), angles = normal(random, 3 * dim);
     std::vector<double> expected = wide(dx), ad = wide(angles);
-    for (int64_t i = 0; i < 3; ++i) ref::rope_vjp(&ad[i * dim], 2, dim, &expected[i * 2 * dim]);
+    for (int64_t i = 0; i < 3; ++i) ref::rope_vjp(&ad[i * dim], {2, dim, dim}, &expected[i * 2 * dim]);
     rope_vjp(bench.context, {angles.data(), 3, dim}, dim, {dx.data(), 3, 2 * dim});
     EXPECT_LT(difference(dx, expected), kTolerance);
   }

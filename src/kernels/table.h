@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "kernels/activation.h"
 #include "kernels/matmul_table.h"
 
 namespace umbel::kernels {
@@ -52,6 +53,7 @@ struct AttentionTile {
   int32_t head_dim;
   int32_t padded;
   float scale;
+  float cap;                 // of a score s: cap tanh(s / cap); 0 = none
   const float* const* q;     // [count] pointers to [head_dim]
   float* const* out;         // [count] pointers to [head_dim]
   const int32_t* key_begin;  // [count]
@@ -78,6 +80,26 @@ struct KvPosition {
   void* v_block;
 };
 
+// Heads of one row that turn in place: the first `rotary` dimensions of each, pairs (i, i + rotary / 2).
+struct RopeHeads {
+  const float* angles;  // cos [rotary / 2], sin [rotary / 2]
+  int64_t rotary;
+  int64_t dim;
+  int64_t count;
+};
+struct LayerNormRow {
+  const float* x;
+  const float* gain;  // null = ones
+  const float* bias;  // null = zeros
+  float epsilon;
+  int64_t count;
+};
+// Of a row: mean, and 1 / sqrt(variance + epsilon).
+struct Moments {
+  float mean;
+  float inverse;
+};
+
 // Inputs of one row's backward, and a block of numbers to be transposed.
 struct RmsNormRow {
   const float* x;
@@ -85,9 +107,9 @@ struct RmsNormRow {
   float epsilon;
   int64_t count;
 };
-struct SwigluRow {
+struct ActivationRow {
   const float* gate;
-  const float* up;
+  const float* up;  // null = not gated
   const float* dy;
   int64_t count;
 };
@@ -105,8 +127,17 @@ struct VjpTable {
   void (*rms_norm_add)(const RmsNormRow& row, const float* dy, float* dx);
   // 1 / sqrt(mean(x^2) + epsilon).
   float (*rms_inverse)(const float* x, float epsilon, int64_t count);
-  void (*swiglu)(const SwigluRow& row, float* dgate, float* dup);
-  void (*rope)(const float* angles, int64_t heads, int64_t head_dim, float* dx);
+  // dx (+)= inverse (g - mean(g) - xhat mean(g o xhat)), g = dy o gain, xhat = (x - mean) inverse. The bias is not read.
+  void (*layer_norm)(const LayerNormRow& row, const float* dy, float* dx);
+  void (*layer_norm_add)(const LayerNormRow& row, const float* dy, float* dx);
+  Moments (*moments)(const float* x, float epsilon, int64_t count);
+  // dup is not written where the row is not gated.
+  void (*activation[kActivations])(const ActivationRow& row, float* dgate, float* dup);
+  // dx = dx o (1 - (y / cap)^2), y capped.
+  void (*soft_cap)(float cap, const float* y, float* dx, int64_t count);
+  void (*rope)(const RopeHeads& heads, float* dx);
+  // y += m.inverse * a o (x - m.mean).
+  void (*normed_add)(const float* a, const float* x, const Moments& m, float* y, int64_t count);
   // y += scale * a o b.
   void (*product_add)(const float* a, const float* b, float scale, float* y, int64_t count);
   // y = weight * exp(x - shift).
@@ -126,10 +157,15 @@ struct Table {
   void (*scale_add)(const float* x, const float* scale, float* y, int64_t count);
   // y = x / sqrt(mean(x^2) + epsilon) o gain; gain null = ones. y may be x.
   void (*rms_norm)(const float* x, const float* gain, float epsilon, float* y, int64_t count);
-  // y = silu(gate) o up. y may be gate or up.
-  void (*swiglu)(const float* gate, const float* up, float* y, int64_t count);
-  // One row: rotates `heads` heads of head_dim in place; angles = cos [head_dim / 2], sin [head_dim / 2].
-  void (*rope)(const float* angles, int64_t heads, int64_t head_dim, float* x);
+  // y = (x - mean) / sqrt(variance + epsilon) o gain + bias. y may be x.
+  void (*layer_norm)(const LayerNormRow& row, float* y);
+  // x = factor x.
+  void (*multiply)(float factor, float* x, int64_t count);
+  // y = f(gate) o up, by Activation; up null = ones. y may be gate or up.
+  void (*activation[kActivations])(const float* gate, const float* up, float* y, int64_t count);
+  // x = cap tanh(x / cap).
+  void (*soft_cap)(float cap, float* x, int64_t count);
+  void (*rope)(const RopeHeads& heads, float* x);
   // y = bf16 x widened; y = x rounded to bf16 (nearest even).
   void (*widen_bf16)(const uint16_t* x, float* y, int64_t count);
   void (*narrow_bf16)(const float* x, uint16_t* y, int64_t count);

@@ -48,7 +48,7 @@ TEST_P(Tables, TailsWriteNothingBeyondTheirEnd) {
     std::vector<uint16_t> narrow(n + 17, 7);
     table.scale(x.data(), nullptr, y.data(), n);
     table.scale_add(x.data(), x.data(), y.data(), n);
-    table.swiglu(x.data(), x.data(), y.data(), n);
+    table.activation[0](x.data(), x.data(), y.data(), n);
     table.rms_norm(x.data(), nullptr, 1e-5f, y.data(), n);
     table.vjp.product_add(x.data(), x.data(), 2.0f, y.data(), n);
     table.narrow_bf16(x.data(), narrow.data(), n);
@@ -63,9 +63,9 @@ TEST_P(Tables, TailsHaveTheBitsOfWholeVectors) {
   Random random(3);
   const std::vector<float> gate = normal(random, 64, 5.0f), up = normal(random, 64);
   std::vector<float> whole(64), part(64);
-  table.swiglu(gate.data(), up.data(), whole.data(), 64);
+  table.activation[0](gate.data(), up.data(), whole.data(), 64);
   for (int64_t n = 1; n < 64; ++n) {
-    table.swiglu(gate.data(), up.data(), part.data(), n);
+    table.activation[0](gate.data(), up.data(), part.data(), n);
     EXPECT_TRUE(testing::same_bits(whole.data(), part.data(), n)) << n;
   }
 }

@@ -1,58 +1,33 @@
 #include "models/config.h"
 
-#include <array>
+#include <algorithm>
 #include <cmath>
 
+#include "io/stray.h"
+#include "models/config_fields.h"
 #include "models/registry.h"
-#include "models/rope_config.h"
 
 namespace umbel {
 namespace {
 
-// Larger extents than any model has; they keep products of three of them inside int64.
-constexpr int64_t kExtentMax = int64_t{1} << 20;
-constexpr int64_t kVocabMax = int64_t{1} << 24;
-constexpr int64_t kLayersMax = 1024;
-constexpr int64_t kHeadDimMax = 1024;
-constexpr int64_t kPositionsMax = int64_t{1} << 28;
-
-Status impossible(const char* name, int64_t value, const std::string& why) {
-  return invalid_argument(std::string("") + name + " = " + std::to_string(value) + ": " + why);
-}
-
-Result<int64_t> extent(const Json& json, const char* name, int64_t limit) {
-  ASSIGN_OR_RETURN(const int64_t value, json_field<int64_t>(json, name));
-  if (value >= 1 && value <= limit) return value;
-  return impossible(name, value, "must be between 1 and " + std::to_string(limit));
-}
-
-Result<int64_t> extent_or(const Json& json, const char* name, int64_t limit, int64_t fallback) {
-  if (!json.contains(name) || json[name].is_null()) return fallback;
-  return extent(json, name, limit);
-}
-
-// Fields of Llama-like configurations that change what is computed. Each is accepted only with the value that changes
-// nothing (or absent, or null).
-Status check_inactive(const Json& json) {
-  struct Field {
-    const char* name;
-    Json inactive;
-  };
-  const std::array<Field, 22> fields = {{
-      {"hidden_act", "silu"},        {"hidden_activation", "silu"},      {"pretraining_tp", 1},
-      {"attn_logit_softcapping", {}}, {"final_logit_softcapping", {}},    {"query_pre_attn_scalar", {}},
-      {"logit_scale", 1},            {"logits_scaling", 1},              {"embedding_multiplier", 1},
-      {"residual_multiplier", 1},    {"attention_multiplier", {}},       {"quantization_config", {}},
-      {"num_experts", 0},            {"num_local_experts", 0},           {"n_routed_experts", 0},
-      {"num_nextn_predict_layers", 0}, {"rope_interleaved", false},       {"is_encoder_decoder", false},
-      {"add_cross_attention", false}, {"use_parallel_residual", false},   {"clip_qkv", {}},
-      {"scale_attn_by_inverse_layer_idx", false},
-  }};
-  for (const Field& field : fields) {
-    if (!json.contains(field.name) || json[field.name].is_null() || json[field.name] == field.inactive) continue;
-    const std::string only = field.inactive.is_null() ? "only without it" : "only with " + field.inactive.dump();
-    return unsupported(std::string("") + field.name + " = " + json[field.name].dump().substr(0, 80) +
-                       " is not computed here, " + only);
+// Weights that somebody else quantised: what they are, and what to take instead.
+Status check_quantised(const Json& json) {
+  for (const char* name : {"quantization_config", "compression_config"}) {
+    if (!json.contains(name) || json[name].is_null()) continue;
+    const Json& field = json[name];
+    std::string method = "an unnamed method";
+    bool eight = false;
+    if (field.is_object()) {
+      if (field.contains("quant_method") && field["quant_method"].is_string()) {
+        method = field["quant_method"].get<std::string>().substr(0, 40);
+      } else if (field.contains("load_in_4bit") || field.contains("load_in_8bit")) {
+        method = "bitsandbytes";
+      }
+      eight = field.value("load_in_8bit", Json(false)) == true || field.value("bits", Json(4)) == 8;
+    }
+    return unsupported(std::string(name) + ": the weights are stored quantised (" + method +
+                       "), which is not read here; take the full-precision base that they were made from, with --dtype " +
+                       (eight ? "int8" : "nf4") + " to have it as small");
   }
   return ok_status();
 }
@@ -70,29 +45,18 @@ Status read_architecture(const Json& json, const Family& family, ModelConfig& co
                      std::string(family.architecture) + " is");
 }
 
-Status read_shape(const Json& json, ModelConfig& config) {
-  ASSIGN_OR_RETURN(config.vocab_size, extent(json, "vocab_size", kVocabMax));
-  ASSIGN_OR_RETURN(config.hidden_size, extent(json, "hidden_size", kExtentMax));
-  ASSIGN_OR_RETURN(config.intermediate_size, extent(json, "intermediate_size", kExtentMax));
-  ASSIGN_OR_RETURN(config.layers, extent(json, "num_hidden_layers", kLayersMax));
-  ASSIGN_OR_RETURN(config.heads, extent(json, "num_attention_heads", kExtentMax));
-  ASSIGN_OR_RETURN(config.kv_heads, extent_or(json, "num_key_value_heads", kExtentMax, config.heads));
-  ASSIGN_OR_RETURN(config.head_dim, extent_or(json, "head_dim", kHeadDimMax, config.hidden_size / config.heads));
-  ASSIGN_OR_RETURN(config.max_position_embeddings, extent(json, "max_position_embeddings", kPositionsMax));
-  return ok_status();
-}
-
 // Asked once the family had its say, which may have set another head_dim or number of KV heads.
 Status check_shape(const ModelConfig& config) {
   if (config.heads % config.kv_heads != 0) {
-    return impossible("num_key_value_heads", config.kv_heads,
+    return impossible_field("num_key_value_heads", config.kv_heads,
                       "must divide num_attention_heads = " + std::to_string(config.heads));
   }
-  if (config.head_dim < 2 || config.head_dim % 2 != 0) {
-    return impossible("head_dim", config.head_dim, "RoPE needs an even number of dimensions");
+  const int64_t turned = config.rotary_dim > 0 ? config.rotary_dim : config.head_dim;
+  if (!config.learned_positions && (turned < 2 || turned % 2 != 0)) {
+    return impossible_field("head_dim", config.head_dim, "RoPE needs an even number of dimensions, not " + std::to_string(turned));
   }
   if (config.heads * config.head_dim > kExtentMax) {
-    return impossible("num_attention_heads", config.heads,
+    return impossible_field("num_attention_heads", config.heads,
                       "times head_dim is larger than " + std::to_string(kExtentMax));
   }
   return ok_status();
@@ -124,9 +88,27 @@ Status read_dtype(const Json& json, ModelConfig& config) {
   return ok_status();
 }
 
+// A folder without config.json, and what it is instead.
+Status not_a_model(const Path& dir) {
+  std::error_code ignored;
+  std::string text = dir.string() + " has no config.json";
+  const std::string elsewhere = stray_place(dir, "config.json");
+  if (!elsewhere.empty()) return not_found(text + elsewhere + "; give the folder that has it");
+  if (std::filesystem::exists(dir / "adapter_config.json", ignored)) {
+    return not_found(text + ": it is an adapter; give its base model here, and the adapter with --adapter");
+  }
+  if (std::filesystem::exists(dir / "params.json", ignored)) {
+    return not_found(text + ": it is a checkpoint in its maker's own format; take the model in Hugging Face's format");
+  }
+  const std::string weights = stray_weights(dir);
+  return not_found(text + (weights.empty() ? "; give the folder of a Hugging Face checkpoint" : ": " + weights));
+}
+
 }  // namespace
 
 int64_t ModelConfig::context_length() const {
+  // Where a sequence crosses the original length, transformers computes all keys anew with the long factors; here it ends there.
+  if (rope.type == RopeType::kLongrope) return std::min(max_position_embeddings, rope.original_max_position_embeddings);
   if (rope.type != RopeType::kDynamic) return max_position_embeddings;
   const double grown = std::floor(static_cast<double>(max_position_embeddings) * rope.factor);
   return grown < static_cast<double>(kPositionsMax) ? static_cast<int64_t>(grown) : kPositionsMax;
@@ -149,21 +131,12 @@ Result<ModelConfig> parse_model_config(const Json& json) {
   ASSIGN_OR_RETURN(config.model_type, json_field<std::string>(json, "model_type"));
   const Family* family = find_family(config.model_type);
   if (family == nullptr) {
-    return unsupported("model_type \"" + config.model_type.substr(0, 80) +
-                       "\" is not computed here; known: " + known_model_types());
+    return unknown_model_type(config.model_type);
   }
   RETURN_IF_ERROR(read_architecture(json, *family, config));
-  RETURN_IF_ERROR(check_inactive(json));
-  RETURN_IF_ERROR(read_shape(json, config));
-  ASSIGN_OR_RETURN(config.rms_norm_eps, json_field_or<double>(json, "rms_norm_eps", 1e-6));
-  if (!(config.rms_norm_eps > 0 && config.rms_norm_eps < 1)) {
-    return invalid_argument("rms_norm_eps must be between 0 and 1");
-  }
-  ASSIGN_OR_RETURN(config.tie_word_embeddings, json_field_or<bool>(json, "tie_word_embeddings", false));
-  config.window.assign(config.layers, 0);
+  RETURN_IF_ERROR(check_quantised(json));
   RETURN_IF_ERROR(family->read_config(json, config));
   RETURN_IF_ERROR(check_shape(config));
-  RETURN_IF_ERROR(read_rope_config(json, config));
   RETURN_IF_ERROR(read_tokens(json, config));
   RETURN_IF_ERROR(read_dtype(json, config));
   return config;
@@ -174,6 +147,7 @@ Result<ModelConfig> load_model_config(const Path& dir) {
   if (!std::filesystem::is_directory(dir, ignored)) {
     return not_found("there is no folder " + dir.string() + "; give the path of a Hugging Face checkpoint");
   }
+  if (!std::filesystem::exists(dir / "config.json", ignored)) return not_a_model(dir);
   ASSIGN_OR_RETURN(const Json json, read_json(dir / "config.json"));
   Result<ModelConfig> config = parse_model_config(json);
   if (!config.ok()) return config.status().with_context((dir / "config.json").string());

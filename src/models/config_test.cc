@@ -46,7 +46,7 @@ TEST(ConfigTest, DefaultsOfAnOldLlamaFile) {
   const ModelConfig config = parsed(json);
   EXPECT_EQ(config.kv_heads, 4);
   EXPECT_EQ(config.head_dim, 8);
-  EXPECT_EQ(config.rms_norm_eps, 1e-6);
+  EXPECT_EQ(config.norm_epsilon, 1e-6);
   EXPECT_EQ(config.rope.type, RopeType::kDefault);
   EXPECT_EQ(config.rope.theta, 10000.0);
   EXPECT_EQ(config.architecture, "LlamaForCausalLM");
@@ -79,6 +79,8 @@ TEST(ConfigTest, EveryMissingOrImpossibleFieldIsNamed) {
 
 TEST(ConfigTest, UnknownModelTypeNamesTheKnownOnes) {
   expect_refused(with(base_json(), "model_type", "mamba2"), Code::kUnsupported, "llama, mistral, qwen2, qwen3");
+  expect_refused(with(base_json(), "model_type", "gemma3"), Code::kUnsupported, "the nearest is gemma");
+  expect_refused(with(base_json(), "model_type", "gpt_bigcod"), Code::kUnsupported, "the nearest is gpt_bigcode");
   expect_refused(with(base_json(), "architectures", {"LlamaForSequenceClassification"}), Code::kUnsupported,
                  "LlamaForSequenceClassification");
 }

@@ -34,7 +34,8 @@ Status read_defaults(const Json& json, GenerationConfig& config) {
 }  // namespace
 
 Result<GenerationConfig> load_generation_config(const Path& dir, const ModelConfig& config) {
-  GenerationConfig generation{.eos_ids = config.eos_ids};
+  GenerationConfig generation;
+  generation.eos_ids = config.eos_ids;
   const Path file = dir / "generation_config.json";
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return generation;

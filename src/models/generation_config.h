@@ -11,11 +11,15 @@
 
 namespace umbel {
 
-struct GenerationConfig {
-  std::vector<int32_t> eos_ids;  // generation_config.json's, else config.json's
+// What the file says of sampling; engine/sampling_defaults.h says what it means for a request.
+struct SamplingDefaults {
   std::optional<bool> do_sample;
   std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty;
   std::optional<int64_t> top_k;
+};
+
+struct GenerationConfig : SamplingDefaults {
+  std::vector<int32_t> eos_ids;  // generation_config.json's, else config.json's
 };
 
 // An absent file gives config's EOS and no defaults.

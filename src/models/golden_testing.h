@@ -71,15 +71,19 @@ inline Tensor golden_tensor(const std::string& name, const Shape& shape) {
   const auto contains = [&](const char* part) { return name.find(part) != std::string::npos; };
   double amplitude = 0;
   double center = 0;
-  if (name.ends_with("norm.weight")) {
+  if (shape.size() == 1 && name.ends_with(".weight")) {  // norms
     amplitude = 0.4;
     center = 1.0;
   } else if (name.ends_with(".bias")) {
     amplitude = 0.5;
-  } else if (contains("embed_tokens")) {
+  } else if (contains("embed_tokens") || contains("wte") || contains("embed_in")) {
     amplitude = 1.5;
+  } else if (contains("wpe")) {
+    amplitude = 0.5;
   } else {
-    const double gain = contains("q_proj") || contains("k_proj") || contains("lm_head") ? 4.0 : 2.0;
+    const bool sharp = contains("q_proj") || contains("k_proj") || contains("lm_head") || contains("c_attn") ||
+                       contains("query_key_value") || contains("qkv_proj");
+    const double gain = sharp ? 4.0 : 2.0;
     amplitude = gain / std::sqrt(static_cast<double>(shape.back()));
   }
   uint64_t key = 0xCBF29CE484222325u;

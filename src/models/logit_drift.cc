@@ -44,7 +44,8 @@ std::vector<float> sequence_logits(const Model& model, const kernels::Choice& ch
   const Segment segment{0, static_cast<int32_t>(rows), adapter};
   Arena scratch(model.scratch_bytes(rows, rows, adapter == nullptr ? 0 : adapter->rank_max()));
   kernels::Context context{kernels::table_for(choice.isa), choice, pool, scratch};
-  const int64_t vocab = model.config().vocab_size;
+  const int64_t own = adapter == nullptr ? 0 : adapter->vocabulary();
+  const int64_t vocab = own > 0 ? own : model.config().vocab_size;
   std::vector<float> logits(static_cast<size_t>(rows * vocab));
   model.forward(context,
                 {.tokens = tokens, .positions = positions, .rope_lengths = lengths, .kv_slots = positions,

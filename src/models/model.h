@@ -40,7 +40,8 @@ class Model {
   virtual size_t weight_bytes() const = 0;
   int64_t parameters() const { return parameters_; }
 
-  // Writes K and V of all rows to the cache and logits[rows.logit_rows.size(), vocab_size] for the wanted rows.
+  // Writes K and V of all rows to the cache and logits[rows.logit_rows.size(), vocab_size] for the wanted rows. logits may be
+  // wider, and must be where an adapter's own vocabulary is; a row's logits are the first ones, the rest stays as it is.
   // Scratch comes from context.scratch: at most scratch_bytes(M, wanted).
   virtual void forward(kernels::Context& context, const Rows& rows, const KvCache& kv, MatrixF logits) const = 0;
   // rank_max: the largest sum of low-rank ranks over one row's adapter.

@@ -50,7 +50,7 @@ class RandomSource final : public WeightSource {
     current_ = Tensor(DType::kBF16, shape);
     auto* values = static_cast<uint16_t*>(current_.data());
     const int64_t count = current_.elements();
-    if (name.ends_with("norm.weight")) {
+    if (shape.size() == 1 && name.ends_with(".weight")) {
       std::fill_n(values, count, to_bf16(1.0f).bits);
     } else if (!name.ends_with(".bias")) {
       const uint64_t key = mix_key({seed_, name_word(name)});
@@ -85,13 +85,11 @@ class RandomSource final : public WeightSource {
 Result<std::shared_ptr<const Model>> make_random_model(const ModelConfig& config, uint64_t seed,
                                                        const ModelOptions& options) {
   const Family* family = find_family(config.model_type);
-  if (family == nullptr) {
-    return unsupported("model_type \"" + config.model_type + "\" is not computed here; known: " + known_model_types());
-  }
+  if (family == nullptr) return unknown_model_type(config.model_type);
   ASSIGN_OR_RETURN(const WeightForm form, parse_weight_form(options.dtype, config.dtype.value_or(DType::kBF16)));
   RandomSource source(seed);
   Weights weights(source, form, options.choice, options.threads > 0 ? options.threads : usable_cpus());
-  auto model = family->build(config, weights);
+  auto model = build_decoder(*family, config, weights);
   return_freed_memory();
   return model;
 }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "tensor/transpose.h"
 
 namespace umbel {
 namespace {
@@ -12,7 +13,17 @@ constexpr size_t kProblemsShown = 8;
 
 // Buffers that old versions of transformers wrote into checkpoints; the model computes them itself.
 bool is_known_buffer(const std::string& name) {
-  return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".masked_bias") || name.ends_with(".attn.bias");
+  return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".masked_bias") || name.ends_with(".attn.bias") ||
+         name.ends_with(".attention.bias");
+}
+
+// What quantised checkpoints store beside or in place of a weight: GPTQ and AWQ, bitsandbytes, FP8, compressed-tensors.
+bool is_quantised_part(const std::string& name) {
+  for (const char* end : {".qweight", ".qzeros", ".g_idx", ".scales", ".weight.absmax", ".weight.quant_map", ".weight.nested_absmax",
+                          ".SCB", ".weight_scale", ".weight_scale_inv", ".weight_packed"}) {
+    if (name.ends_with(end)) return true;
+  }
+  return name.find(".quant_state.bitsandbytes__") != std::string::npos;
 }
 
 std::string listed(const std::vector<std::string>& items) {
@@ -71,10 +82,11 @@ const kernels::FrozenMatrix* Weights::matrix(const std::string& name, int64_t ou
   return &storage_.matrices.emplace_back(kernels::FrozenMatrix::pack(*view, form_.dtype, choice_, &pool_));
 }
 
-const kernels::FrozenMatrix* Weights::linear_matrix(const std::string& name, int64_t out, int64_t in) {
-  if (form_.linear == kernels::Quantisation::kNone) return matrix(name, out, in);
-  const TensorView* view = fetch(name, {out, in});
+const kernels::FrozenMatrix* Weights::linear_matrix(const std::string& name, const TensorView* view) {
   if (view == nullptr) return nullptr;
+  if (form_.linear == kernels::Quantisation::kNone) {
+    return &storage_.matrices.emplace_back(kernels::FrozenMatrix::pack(*view, form_.dtype, choice_, &pool_));
+  }
   auto quantised = kernels::FrozenMatrix::quantise(*view, form_.linear, &pool_);
   if (quantised.ok()) return &storage_.matrices.emplace_back(std::move(quantised).value());
   if (refusal_.ok()) {
@@ -88,22 +100,50 @@ const kernels::FrozenMatrix* Weights::linear_matrix(const std::string& name, int
   return nullptr;
 }
 
-const float* Weights::vector(const std::string& name, int64_t dim) {
+const float* Weights::vector(const std::string& name, int64_t dim, float offset) {
   const TensorView* view = fetch(name, {dim});
   if (view == nullptr) return nullptr;
-  return storage_.tensors.emplace_back(Tensor::widened(*view)).f32();
+  float* values = storage_.tensors.emplace_back(Tensor::widened(*view)).f32();
+  for (int64_t i = 0; offset != 0 && i < dim; ++i) values[i] += offset;
+  return values;
 }
 
 int32_t Weights::linear(const std::string& path, int64_t out, int64_t in, bool bias) {
   Target target{.path = path, .kind = TargetKind::kLinear, .in = in, .out = out};
-  target.weight = linear_matrix(path + ".weight", out, in);
+  target.weight = linear_matrix(path + ".weight", fetch(path + ".weight", {out, in}));
   if (bias) target.vector = vector(path + ".bias", out);
   return targets_.add(std::move(target));
 }
 
-int32_t Weights::norm(const std::string& path, int64_t dim) {
+int32_t Weights::turned_linear(const std::string& path, int64_t out, int64_t in) {
+  Target target{.path = path, .kind = TargetKind::kLinear, .in = in, .out = out, .turned = true};
+  if (const TensorView* view = fetch(path + ".weight", {in, out})) {
+    const Tensor turned = transposed(*view);
+    const TensorView as_used = turned.view();
+    target.weight = linear_matrix(path + ".weight", &as_used);
+  }
+  target.vector = vector(path + ".bias", out);
+  return targets_.add(std::move(target));
+}
+
+int32_t Weights::norm(const std::string& path, int64_t dim, float offset) {
+  Target target{.path = path, .kind = TargetKind::kNorm, .in = 0, .out = dim, .gain_offset = offset};
+  target.vector = vector(path + ".weight", dim, offset);
+  return targets_.add(std::move(target));
+}
+
+int32_t Weights::layer_norm(const std::string& path, int64_t dim) {
   Target target{.path = path, .kind = TargetKind::kNorm, .in = 0, .out = dim};
   target.vector = vector(path + ".weight", dim);
+  target.norm_bias = vector(path + ".bias", dim);
+  return targets_.add(std::move(target));
+}
+
+int32_t Weights::positions(const std::string& path, int64_t count, int64_t dim) {
+  Target target{.path = path, .kind = TargetKind::kPosition, .in = count, .out = dim};
+  if (const TensorView* view = fetch(path + ".weight", {count, dim})) {
+    target.table = storage_.tensors.emplace_back(Tensor::converted(*view, form_.dtype)).view();
+  }
   return targets_.add(std::move(target));
 }
 
@@ -139,11 +179,21 @@ int32_t Weights::head(const std::string& path, int64_t vocab, int64_t dim) {
   return targets_.add(std::move(target));
 }
 
+void Weights::add_bias(int32_t head) {
+  Target& target = targets_.edit(head);
+  target.vector = vector(target.path + ".bias", target.out);
+}
+
 Status Weights::finish() const {
   if (problems_.empty() && !refusal_.ok()) return refusal_;
   std::vector<std::string> problems = problems_;
   const std::set<std::string> used(used_.begin(), used_.end());
   for (const std::string& name : source_.names()) {
+    if (is_quantised_part(name)) {
+      return invalid_argument(source_.description() + ": " + name +
+                              " says that the weights are stored quantised (GPTQ, AWQ, bitsandbytes or FP8), which is not read "
+                              "here; take the full-precision base that they were made from, with --dtype nf4 to have it as small");
+    }
     if (!used.contains(name) && !is_known_buffer(name)) problems.push_back("unexpected " + name);
   }
   if (problems.empty()) return ok_status();

@@ -64,7 +64,14 @@ class Weights {
 
   // Each adds a target and returns its index; a tensor that is missing or wrong is noted, and finish() fails.
   int32_t linear(const std::string& path, int64_t out, int64_t in, bool bias);
-  int32_t norm(const std::string& path, int64_t dim);
+  // A linear layer with a bias that the checkpoint holds turned, [in, out] (Conv1D).
+  int32_t turned_linear(const std::string& path, int64_t out, int64_t in);
+  // An RMSNorm's gain, which is the stored weight + offset.
+  int32_t norm(const std::string& path, int64_t dim, float offset = 0);
+  // A LayerNorm's gain and bias.
+  int32_t layer_norm(const std::string& path, int64_t dim);
+  // A table of learned positions.
+  int32_t positions(const std::string& path, int64_t count, int64_t dim);
   int32_t embedding(const std::string& path, int64_t vocab, int64_t dim);
   // An embedding and a head that share one weight: kept once, packed for the head.
   struct Tied {
@@ -74,19 +81,22 @@ class Weights {
   Tied tied_embedding(const std::string& path, const std::string& head_path, int64_t vocab, int64_t dim);
   // The untied head.
   int32_t head(const std::string& path, int64_t vocab, int64_t dim);
+  // Gives a head, tied or not, a bias of its own.
+  void add_bias(int32_t head);
 
   // Ok when every tensor was found as it should be and none is left over; else kInvalidArgument naming them. A tensor that
   // cannot be quantised as form() says: its name and the remedy.
   Status finish() const;
 
+  TargetTable& targets() { return targets_; }
   TargetTable take_targets() { return std::move(targets_); }
   WeightStorage take_storage() { return std::move(storage_); }
 
  private:
   const TensorView* fetch(const std::string& name, const Shape& shape);
   const kernels::FrozenMatrix* matrix(const std::string& name, int64_t out, int64_t in);
-  const kernels::FrozenMatrix* linear_matrix(const std::string& name, int64_t out, int64_t in);
-  const float* vector(const std::string& name, int64_t dim);
+  const kernels::FrozenMatrix* linear_matrix(const std::string& name, const TensorView* view);
+  const float* vector(const std::string& name, int64_t dim, float offset = 0);
 
   WeightSource& source_;
   WeightForm form_;

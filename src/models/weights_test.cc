@@ -73,6 +73,43 @@ TEST_F(CheckpointTest, WrongTypesAreNamed) {
   expect_refused("lm_head.weight is i8");
 }
 
+TEST_F(CheckpointTest, WeightsThatWereStoredQuantisedAreSaidSoWithWhatToTake) {
+  for (const char* part : {"model.layers.0.mlp.up_proj.qweight", "model.layers.0.mlp.up_proj.weight.absmax",
+                           "model.layers.0.mlp.up_proj.weight.quant_state.bitsandbytes__nf4"}) {
+    tensors_[part] = Tensor(DType::kU8, {8});
+    expect_refused("stored quantised");
+    expect_refused("full-precision base that they were made from, with --dtype nf4");
+    tensors_.erase(part);
+  }
+  for (const Json& form : {Json{{"quant_method", "gptq"}, {"bits", 4}}, Json{{"load_in_4bit", true}}, Json{{"quant_method", "awq"}}}) {
+    Json config = golden_["config"];
+    config["quantization_config"] = form;
+    const auto refused = parse_model_config(config);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.status().code(), Code::kUnsupported);
+    EXPECT_THAT(refused.status().message(), HasSubstr("quantization_config"));
+    EXPECT_THAT(refused.status().message(), HasSubstr("--dtype nf4"));
+  }
+}
+
+TEST(ModelFolderTest, WhatIsNoModelIsSaidSo) {
+  testing::TempDir dir;
+  const auto error = [&] { return load_model_config(dir.path()).status().message(); };
+  const auto write = [&](const char* name) {
+    std::filesystem::create_directories((dir.path() / name).parent_path());
+    ASSERT_TRUE(write_file_atomic(dir.path() / name, "x").ok());
+  };
+  EXPECT_THAT(error(), HasSubstr("has no config.json; give the folder of a Hugging Face checkpoint"));
+  write("tiny.gguf");
+  EXPECT_THAT(error(), HasSubstr("tiny.gguf is a GGUF file"));
+  write("params.json");
+  EXPECT_THAT(error(), HasSubstr("its maker's own format"));
+  write("adapter_config.json");
+  EXPECT_THAT(error(), HasSubstr("it is an adapter"));
+  write("snapshots/abc/config.json");
+  EXPECT_THAT(error(), HasSubstr("it is in the sub-folder snapshots/abc"));
+}
+
 TEST_F(CheckpointTest, OldBuffersAreLeftOut) {
   tensors_["model.layers.0.self_attn.rotary_emb.inv_freq"] = Tensor(DType::kF32, {4});
   EXPECT_TRUE(load().ok());

@@ -120,7 +120,7 @@ TEST(NormTest, AdaptersOwnGainsPerRowAndPerHead) {
       const float* row_gain = i < heads ? base.targets()[target].vector : gain.f32();
       expected.push_back(normed(x.f32() + i * kDim, kDim, row_gain, 1e-5));
     }
-    norm({test.context, base.targets(), rows, {}}, target, 1e-5f, view, view);
+    norm({test.context, base.targets(), rows, {}}, {.target = target, .epsilon = 1e-5f}, view, view);
     for (int64_t i = 0; i < 3 * heads; ++i) {
       for (int64_t j = 0; j < kDim; ++j) EXPECT_NEAR(x.f32()[i * kDim + j], expected[i][j], 2e-6);
     }
@@ -129,8 +129,8 @@ TEST(NormTest, AdaptersOwnGainsPerRowAndPerHead) {
 
 TEST(HeadTest, OnlyTheWantedRowsEachWithItsOwnAdapter) {
   const SmallBase base;
-  const Head head{.norm = base.targets().find("model.norm"), .projection = base.targets().find("lm_head"),
-                  .norm_epsilon = 1e-5f};
+  const Head head{.norm = {.target = base.targets().find("model.norm"), .epsilon = 1e-5f},
+                  .projection = base.targets().find("lm_head")};
   const int64_t vocab = base.targets()[head.projection].out;
   Random random(5);
   const Tensor x = testing::random_tensor(random, {6, kDim});
@@ -148,7 +148,7 @@ TEST(HeadTest, OnlyTheWantedRowsEachWithItsOwnAdapter) {
   const Target& projection = base.targets()[head.projection];
   std::vector<float> weight(kDim);
   for (size_t i = 0; i < wanted.size(); ++i) {
-    const std::vector<float> h = normed(x.f32() + wanted[i] * kDim, kDim, base.targets()[head.norm].vector, 1e-5);
+    const std::vector<float> h = normed(x.f32() + wanted[i] * kDim, kDim, base.targets()[head.norm.target].vector, 1e-5);
     for (int64_t token = 0; token < vocab; ++token) {
       read_weight_row(projection, token, weight.data());
       double sum = i == 1 ? bias.f32()[token] : 0.0f;

@@ -11,6 +11,10 @@ const float* own_gain(const Segment& segment, int32_t target) {
   return segment.adapter == nullptr ? nullptr : segment.adapter->norm_gain(target);
 }
 
+const float* own_bias(const Segment& segment, int32_t target) {
+  return segment.adapter == nullptr ? nullptr : segment.adapter->norm_bias(target);
+}
+
 // One row for every head, where a row holds several.
 template <typename Matrix>
 Matrix split_heads(Matrix x, int64_t dim) {
@@ -20,75 +24,102 @@ Matrix split_heads(Matrix x, int64_t dim) {
   return heads == 1 ? x : Matrix(x.data, x.rows * heads, dim);
 }
 
-// The gain of every row of x (split into heads), in scratch where adapters have their own.
-kernels::PerRow gains_of(const Step& step, int32_t target, int64_t heads) {
+// How many rows x has for one row of the step.
+int64_t heads_of(Segments segments, int64_t rows) {
+  return segments.empty() ? 1 : rows / (segments.back().row_begin + segments.back().row_count);
+}
+
+using OwnVector = const float* (*)(const Segment& segment, int32_t target);
+
+// A vector of every row of x (split into heads), in scratch where adapters have their own.
+kernels::PerRow vectors_of(const Step& step, int32_t target, int64_t heads, OwnVector own, const float* base) {
   const Segments segments = step.rows.segments;
-  const float* base = step.targets[target].vector;
-  const bool any_own =
-      std::any_of(segments.begin(), segments.end(), [&](const Segment& s) { return own_gain(s, target) != nullptr; });
+  const bool any_own = std::any_of(segments.begin(), segments.end(), [&](const Segment& s) { return own(s, target) != nullptr; });
   if (!any_own) return {.shared = base};
   int64_t rows = 0;
   for (const Segment& segment : segments) rows += segment.row_count;
-  const auto gains = step.context.scratch.take<const float*>(static_cast<size_t>(rows * heads));
+  const auto each = step.context.scratch.take<const float*>(static_cast<size_t>(rows * heads));
   for (const Segment& segment : segments) {
-    const float* gain = own_gain(segment, target);
-    std::fill_n(gains.begin() + segment.row_begin * heads, segment.row_count * heads, gain ? gain : base);
+    const float* vector = own(segment, target);
+    std::fill_n(each.begin() + segment.row_begin * heads, segment.row_count * heads, vector ? vector : base);
   }
-  return {.each = gains};
+  return {.each = each};
 }
 
-// += of every gain that is trained. x and dy are split into heads.
-void gain_gradients(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, ConstMatrixF dy) {
-  const auto grads = backward.gradients[target];
+kernels::Affine affine_of(const Step& step, const Norm& norm, int64_t heads) {
+  const Target& base = step.targets[norm.target];
+  kernels::Affine affine{.gain = vectors_of(step, norm.target, heads, own_gain, base.vector), .epsilon = norm.epsilon};
+  if (norm.kind == NormKind::kLayer) affine.bias = vectors_of(step, norm.target, heads, own_bias, base.norm_bias);
+  return affine;
+}
+
+// += of every gain and bias that is trained. x and dy are split into heads.
+void gradients_of(const Backward& backward, const Norm& norm, ConstMatrixF x, ConstMatrixF dy) {
+  kernels::Context& context = backward.step.context;
+  const auto grads = backward.gradients[norm.target];
   const Segments segments = backward.step.rows.segments;
-  if (segments.empty()) return;
-  const int64_t heads = x.rows / (segments.back().row_begin + segments.back().row_count);
-  const auto list = backward.step.context.scratch.take<kernels::RowsGradient>(grads.empty() ? 0 : segments.size());
-  size_t count = 0;
-  for (size_t s = 0; s < segments.size() && !grads.empty(); ++s) {
-    if (grads[s].weight == nullptr) continue;
-    list[count++] = {.row_begin = static_cast<int32_t>(segments[s].row_begin * heads),
-                     .row_count = static_cast<int32_t>(segments[s].row_count * heads),
-                     .gradient = grads[s].weight};
+  if (segments.empty() || grads.empty()) return;
+  const int64_t heads = heads_of(segments, x.rows);
+  const auto gains = context.scratch.take<kernels::RowsGradient>(segments.size());
+  const auto biases = context.scratch.take<kernels::RowsGradient>(segments.size());
+  size_t gain_count = 0, bias_count = 0;
+  for (size_t s = 0; s < segments.size(); ++s) {
+    const auto begin = static_cast<int32_t>(segments[s].row_begin * heads), count = static_cast<int32_t>(segments[s].row_count * heads);
+    if (grads[s].weight != nullptr) gains[gain_count++] = {begin, count, grads[s].weight};
+    if (grads[s].bias != nullptr) biases[bias_count++] = {begin, count, grads[s].bias};
   }
-  if (count > 0) kernels::rms_norm_vjp_gain(backward.step.context, x, epsilon, dy, list.first(count));
+  if (bias_count > 0) kernels::add_bias_vjp(context, dy, biases.first(bias_count));
+  if (gain_count == 0) return;
+  const auto gain_vjp = norm.kind == NormKind::kLayer ? kernels::layer_norm_vjp_gain : kernels::rms_norm_vjp_gain;
+  gain_vjp(context, x, norm.epsilon, dy, gains.first(gain_count));
+}
+
+// x, dy and dx are split into heads.
+void mirror(const Step& step, const Norm& norm, ConstMatrixF x, ConstMatrixF dy, const kernels::Written& dx) {
+  const kernels::Affine affine = affine_of(step, norm, heads_of(step.rows.segments, x.rows));
+  if (norm.kind == NormKind::kLayer) {
+    kernels::layer_norm_vjp(step.context, x, affine, dy, dx);
+  } else {
+    kernels::rms_norm_vjp(step.context, x, affine.gain, norm.epsilon, dy, dx.to, dx.how);
+  }
 }
 
 }  // namespace
 
-void norm(const Step& step, int32_t target, float epsilon, ConstMatrixF x, MatrixF y) {
-  step.note(Op::kNorm, target);
-  const int64_t dim = step.targets[target].out;
+void norm(const Step& step, const Norm& norm, ConstMatrixF x, MatrixF y) {
+  step.note(Op::kNorm, norm.target);
+  const int64_t dim = step.targets[norm.target].out;
   const Arena::Mark mark(step.context.scratch);
-  kernels::rms_norm(step.context, split_heads(x, dim), gains_of(step, target, x.cols / dim), epsilon, split_heads(y, dim));
+  const kernels::Affine affine = affine_of(step, norm, x.cols / dim);
+  if (norm.kind == NormKind::kLayer) {
+    kernels::layer_norm(step.context, split_heads(x, dim), affine, split_heads(y, dim));
+  } else {
+    kernels::rms_norm(step.context, split_heads(x, dim), affine.gain, norm.epsilon, split_heads(y, dim));
+  }
 }
 
-void norm_backward(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, const GradientFlow& flow) {
+void norm_backward(const Backward& backward, const Norm& norm, ConstMatrixF x, const GradientFlow& flow, kernels::Write write) {
   const Step& step = backward.step;
-  step.note_mirror(Op::kNorm, target);
+  step.note_mirror(Op::kNorm, norm.target);
   const Arena::Mark mark(step.context.scratch);
-  gain_gradients(backward, target, epsilon, x, flow.dy);
-  kernels::rms_norm_vjp(step.context, x, gains_of(step, target, 1), epsilon, flow.dy, flow.dx, kernels::Write::kAdd);
+  gradients_of(backward, norm, x, flow.dy);
+  mirror(step, norm, x, flow.dy, {flow.dx, write});
 }
 
-void head_norm_backward(const Backward& backward, int32_t target, float epsilon, ConstMatrixF x, MatrixF dx) {
+void head_norm_backward(const Backward& backward, const Norm& norm, ConstMatrixF x, MatrixF dx) {
   const Step& step = backward.step;
-  step.note_mirror(Op::kNorm, target);
-  const Arena::Mark mark(step.context.scratch);
-  const int64_t dim = step.targets[target].out, heads = x.cols / dim;
-  const ConstMatrixF split_x = split_heads(x, dim);
+  const int64_t dim = step.targets[norm.target].out;
   const MatrixF split_dx = split_heads(dx, dim);
-  gain_gradients(backward, target, epsilon, split_x, split_dx);
-  kernels::rms_norm_vjp(step.context, split_x, gains_of(step, target, heads), epsilon, split_dx, split_dx, kernels::Write::kOverwrite);
+  norm_backward(backward, norm, split_heads(x, dim), {split_dx, split_dx}, kernels::Write::kOverwrite);
 }
 
 size_t norm_scratch_bytes(int64_t rows, int64_t heads) {
-  return ScratchSum().add(rows * heads, sizeof(const float*)).bytes();
+  return ScratchSum().add(rows * heads, sizeof(const float*)).add(rows * heads, sizeof(const float*)).bytes();
 }
 
 size_t norm_backward_scratch_bytes(int64_t rows, int64_t heads) {
-  return norm_scratch_bytes(rows, heads) + ScratchSum().add(rows, sizeof(kernels::RowsGradient)).bytes() +
-         kernels::rms_norm_vjp_gain_scratch_bytes(rows * heads) + 64;
+  return norm_scratch_bytes(rows, heads) + ScratchSum().add(rows, 2 * sizeof(kernels::RowsGradient)).bytes() + 64 +
+         std::max(kernels::rms_norm_vjp_gain_scratch_bytes(rows * heads), kernels::layer_norm_vjp_gain_scratch_bytes(rows * heads)) + 64;
 }
 
 }  // namespace umbel

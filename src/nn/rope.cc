@@ -53,6 +53,20 @@ void yarn(const RopeConfig& c, int64_t head_dim, std::span<float> inv) {
   }
 }
 
+float longrope_attention_factor(const RopeConfig& c) {
+  if (c.attention_factor) return static_cast<float>(*c.attention_factor);
+  if (c.factor <= 1) return 1.0f;
+  return static_cast<float>(std::sqrt(1 + std::log(c.factor) / std::log(static_cast<double>(c.original_max_position_embeddings))));
+}
+
+// 1 / (factor_i theta^(2i/d)).
+void longrope(const std::vector<double>& factors, float theta, std::span<float> inv) {
+  const auto dims = static_cast<float>(2 * inv.size());
+  for (size_t i = 0; i < inv.size(); ++i) {
+    inv[i] = 1.0f / (static_cast<float>(factors[i]) * std::pow(theta, static_cast<float>(2 * i) / dims));
+  }
+}
+
 void llama3(const RopeConfig& c, std::span<float> inv) {
   const float factor = static_cast<float>(c.factor);
   const double original = static_cast<double>(c.original_max_position_embeddings);
@@ -75,12 +89,14 @@ void llama3(const RopeConfig& c, std::span<float> inv) {
 Rope::Rope(const RopeConfig& config, int64_t head_dim) : config_(config), head_dim_(head_dim) {
   CHECK(head_dim % 2 == 0 && head_dim / 2 <= kHalfDimMax, "RoPE turns an even number of dimensions");
   if (config_.type == RopeType::kYarn) attention_factor_ = yarn_attention_factor(config_);
+  if (config_.type == RopeType::kLongrope) attention_factor_ = longrope_attention_factor(config_);
   inverse_.resize(static_cast<size_t>(head_dim / 2));
   for (size_t i = 0; i < inverse_.size(); ++i) {
     inverse_[i] = inverse_frequency(static_cast<float>(config_.theta), static_cast<int64_t>(i), head_dim);
   }
   if (config_.type == RopeType::kYarn) yarn(config_, head_dim, inverse_);
   if (config_.type == RopeType::kLlama3) llama3(config_, inverse_);
+  if (config_.type == RopeType::kLongrope) longrope(config_.short_factor, static_cast<float>(config_.theta), inverse_);
   if (config_.type == RopeType::kLinear) {
     for (float& f : inverse_) f /= static_cast<float>(config_.factor);
   }
@@ -88,10 +104,11 @@ Rope::Rope(const RopeConfig& config, int64_t head_dim) : config_(config), head_d
 
 void Rope::frequencies(int64_t length, std::span<float> inv) const {
   const int64_t original = config_.original_max_position_embeddings;
-  if (!dynamic() || length <= original) {
+  if (!config_.by_length() || length <= original) {
     std::copy(inverse_.begin(), inverse_.end(), inv.begin());
     return;
   }
+  if (config_.type == RopeType::kLongrope) return longrope(config_.long_factor, static_cast<float>(config_.theta), inv);
   const double longer = static_cast<double>(length) / static_cast<double>(original);
   const double growth = config_.factor * longer - (config_.factor - 1);
   const double power = static_cast<double>(head_dim_) / static_cast<double>(head_dim_ - 2);
@@ -109,7 +126,7 @@ void Rope::angles(kernels::Context& context, std::span<const int32_t> positions,
     int32_t length = 0;  // that `grown` belongs to
     const int64_t end = std::min(rows, (task + 1) * kRowsPerTask);
     for (int64_t row = task * kRowsPerTask; row < end; ++row) {
-      if (dynamic() && lengths[row] != length) {
+      if (config_.by_length() && lengths[row] != length) {
         length = lengths[row];
         frequencies(length, {grown, static_cast<size_t>(half)});
         inverse = grown;

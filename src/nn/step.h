@@ -1,6 +1,8 @@
 // Step: what every layer of one forward call is given, gathered once. All borrowed; lives for the call.
 #pragma once
 
+#include <array>
+
 #include "adapters/targets.h"
 #include "kernels/api.h"
 #include "nn/rows.h"
@@ -8,11 +10,14 @@
 
 namespace umbel {
 
+// Tables of angles that the layers of one model may turn by (Gemma 3 has a local and a global one).
+inline constexpr int kRopesMax = 2;
+
 struct Step {
   kernels::Context& context;
   const TargetTable& targets;
   const Rows& rows;
-  ConstMatrixF angles;  // [M, head_dim], of nn/rope.h
+  std::array<ConstMatrixF, kRopesMax> angles = {};  // [M, rotary], of nn/rope.h; an Attention says which
   OpTrace* trace = nullptr;  // null: nobody wants to know
 
   int64_t count() const { return rows.count(); }
@@ -33,6 +38,28 @@ struct Flow {
 // A dense [rows, cols] matrix from the step's arena; uninitialised, given back by the caller's Arena::Mark.
 inline MatrixF take_matrix(kernels::Context& context, int64_t rows, int64_t cols) {
   return {context.scratch.take<float>(static_cast<size_t>(rows * cols)).data(), rows, cols};
+}
+
+// Cuts what a pass keeps for its mirror into matrices of M rows, one after another; without memory it only counts columns.
+class SavedCut {
+ public:
+  SavedCut(float* memory, int64_t rows) : memory_(memory), rows_(rows) {}
+  MatrixF next(int64_t cols) {
+    const MatrixF matrix(memory_ == nullptr ? nullptr : memory_ + cols_ * rows_, rows_, cols);
+    cols_ += cols;
+    return matrix;
+  }
+  int64_t cols() const { return cols_; }
+
+ private:
+  float* memory_;
+  int64_t rows_;
+  int64_t cols_ = 0;
+};
+
+// Columns [begin, begin + count) of a matrix that may have no memory.
+inline MatrixF columns(MatrixF matrix, int64_t begin, int64_t count) {
+  return matrix.data == nullptr ? MatrixF(nullptr, matrix.rows, count) : matrix.middle_cols(begin, count);
 }
 
 // Adds up what a chain of Arena::take calls uses, in whole cache lines as the arena does.

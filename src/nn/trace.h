@@ -9,11 +9,11 @@
 
 namespace umbel {
 
-enum class Op : uint8_t { kEmbedding, kNorm, kLinear, kRope, kAttention, kSwiglu };
+enum class Op : uint8_t { kEmbedding, kPositions, kNorm, kLinear, kRope, kAttention, kActivation };
 
 struct TracedOp {
   Op op = Op::kLinear;
-  int32_t target = -1;  // index in the model's TargetTable; for kRope, kAttention and kSwiglu that of the linear layer it follows
+  int32_t target = -1;  // index in the model's TargetTable; for kRope, kAttention and kActivation that of the linear layer it follows
 
   friend bool operator==(const TracedOp&, const TracedOp&) = default;
 };

@@ -1,4 +1,5 @@
-// The routes about the server itself: health, info, models, metrics, loading and unloading adapters.
+// The routes about the server itself: health, info, models, metrics, loading and unloading adapters. A caller is shown
+// what its key may use, and nothing of the rest.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -6,7 +7,8 @@
 #include <functional>
 #include <mutex>
 
-#include "serve/generation.h"
+#include "serve/failure.h"
+#include "serve/shared.h"
 
 namespace umbel::serve {
 
@@ -25,20 +27,27 @@ class HealthWatch {
 };
 
 HttpReply show_health(const std::string& verdict);
-HttpReply show_info(const Shared& shared);
+HttpReply show_info(const Shared& shared, const Caller& caller);
 // OpenAI's list: the base first, then every adapter with version, digest and state.
-HttpReply show_models(const Shared& shared);
+HttpReply show_models(const Shared& shared, const Caller& caller);
 // /v1/models/NAME
-HttpReply show_model(const Shared& shared, const std::string& name);
-HttpReply show_metrics(const Shared& shared, int connections);
+HttpReply show_model(const Shared& shared, const Caller& caller, const std::string& name);
+HttpReply show_metrics(const Shared& shared, const Caller& caller, int connections);
 
 // vLLM's bodies: {"lora_name", "lora_path"} and {"lora_name"}. They block until the adapter is loaded or refused: call
 // them on a thread that may wait.
-HttpReply load_adapter(const Shared& shared, const HttpRequest& request);
-HttpReply unload_adapter(const Shared& shared, const HttpRequest& request);
+HttpReply load_adapter(const Shared& shared, const HttpRequest& request, const Caller& caller, RequestAccount& account);
+HttpReply unload_adapter(const Shared& shared, const HttpRequest& request, const Caller& caller, RequestAccount& account);
+// POST /v1/adapters/NAME/rollback, {"version": N} or nothing: a kept version answers again; {"id", "version", "digest"}.
+HttpReply roll_back_adapter(const Shared& shared, const HttpRequest& request, const Caller& caller, RequestAccount& account);
 
-// Runs work on the pool and answers with what it returns. work owns what it needs: it may outlive the exchange.
-boost::asio::awaitable<void> answer_on(boost::asio::thread_pool& pool, Exchange& exchange,
-                                       std::function<HttpReply()> work);
+// Answers with what make returns, made on the work pool; counted and logged under the route's own path.
+boost::asio::awaitable<void> answer_worked(const Shared& shared, Exchange& exchange, const char* route,
+                                           std::function<HttpReply()> make);
+
+// Runs work on the pool, answers with what it returns and accounts for what it says; counted and logged as above. work owns what it
+// needs: it may outlive the exchange.
+boost::asio::awaitable<void> answer_on(const Shared& shared, boost::asio::thread_pool& pool, Exchange& exchange, const char* route,
+                                       std::function<HttpReply(RequestAccount&)> work);
 
 }  // namespace umbel::serve

@@ -20,6 +20,9 @@ struct Ask {
   std::string model;  // an adapter's name, or the base's; "" = base
   std::vector<Prompt> prompts;
   std::optional<ChatInput> chat;        // instead of prompts
+  std::vector<OrderedJson> prompt_rows;  // instead of prompts: fields for the adapter's own template
+  bool fill_template = false;  // the prompts are what the adapter's template, which has one field, is filled with
+  bool chat_anyway = false;    // also an adapter that was trained on plain prompts
   const char* prompt_field = "prompt";  // its name in errors
 
   SamplingParams sampling;
@@ -45,6 +48,7 @@ struct Ask {
   bool include_usage = false;     // stream: a last chunk with usage
   bool continuous_usage = false;  // stream: usage in every chunk
   bool return_token_ids = false;
+  std::string cache_salt;  // digest of the client's own, as Request; "" = none given
 };
 
 }  // namespace umbel::serve

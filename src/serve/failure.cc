@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/printable.h"
+
 namespace umbel::serve {
 namespace {
 
+constexpr size_t kMessageBytesMax = 2000;  // messages quote what clients and templates say
+
 const char* openai_type(int http) {
   if (http == 401) return "authentication_error";
+  if (http == 403) return "permission_error";
   if (http == 404) return "not_found_error";
   if (http == 409) return "conflict_error";
   if (http == 429) return "rate_limit_error";
@@ -20,6 +25,7 @@ const char* openai_type(int http) {
 // by the HTTP status.
 const char* lorax_type(int http) {
   if (http == 401) return "unauthorized";
+  if (http == 403) return "forbidden";
   if (http == 404) return "not_found";
   if (http == 424) return "generation";
   if (http == 429) return "overloaded";
@@ -30,11 +36,13 @@ const char* lorax_type(int http) {
 
 }  // namespace
 
-Failure failure_of(const Status& status, std::string param) {
-  Failure failure{.http = http_status(status.code()), .message = status.message(), .param = std::move(param)};
+Failure failure_of(const Status& status, const std::string& param) {
+  Failure failure{.http = http_status(status.code()),
+                  .message = printable(status.message(), kMessageBytesMax, LineBreaks::kKept),
+                  .param = printable(param, kPrintableNameMax)};
   switch (status.code()) {
     case Code::kTooLong:
-      failure.code = "context_length_exceeded";
+      if (!failure.param.empty()) failure.code = "context_length_exceeded";  // else the body itself is too much
       break;
     case Code::kOverloaded:
       failure.code = "overloaded";
@@ -50,6 +58,14 @@ Failure failure_of(const Status& status, std::string param) {
     default:
       break;
   }
+  return failure;
+}
+
+Failure failure_of(const Refusal& refusal) {
+  Failure failure = failure_of(refusal.status, refusal.field);
+  failure.retry_after_seconds = refusal.retry_after_seconds;
+  if (!refusal.code.empty()) failure.code = refusal.code;
+  if (failure.http == 404 && refusal.field == kModelField) failure.code = "model_not_found";
   return failure;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "serve/http_message.h"
+#include "serve/refusal.h"
 
 namespace umbel::serve {
 
@@ -20,7 +21,9 @@ struct Failure {
 };
 
 // The status table's HTTP code (base/status.h), with the words that clients look for.
-Failure failure_of(const Status& status, std::string param = {});
+// Bounded and printable, whatever the message and the field quote.
+Failure failure_of(const Status& status, const std::string& param = {});
+Failure failure_of(const Refusal& refusal);
 
 // OpenAI: {"error": {message, type, param, code}}. LoRAX: {"error": message, "error_type": word}.
 Json error_body(Dialect dialect, const Failure& failure);

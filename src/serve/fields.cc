@@ -17,7 +17,9 @@ std::string plain(double value) {
   return text;
 }
 
-std::optional<int64_t> whole(const Json& value) {
+}  // namespace
+
+std::optional<int64_t> whole_number(const Json& value) {
   if (value.is_number_unsigned()) {
     const uint64_t number = value.get<uint64_t>();
     if (number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return std::nullopt;
@@ -29,8 +31,6 @@ std::optional<int64_t> whole(const Json& value) {
   if (number != std::floor(number) || !(std::fabs(number) < 9e15)) return std::nullopt;
   return static_cast<int64_t>(number);
 }
-
-}  // namespace
 
 const char* type_name(Json::value_t type) {
   switch (type) {
@@ -57,7 +57,7 @@ Fields::Fields(const Json& object, std::string where) : object_(object), where_(
 
 const Json* Fields::find(const char* name) {
   if (!object_.is_object()) return nullptr;
-  known_.insert(name);
+  known_.emplace(name, Use::kRead);
   if (!ok()) return nullptr;
   const auto found = object_.find(name);
   return found == object_.end() || found->is_null() ? nullptr : &*found;
@@ -78,7 +78,7 @@ std::optional<int64_t> Fields::integer(const char* name, int64_t low, int64_t hi
     wrong_type(name, "an integer", *value);
     return std::nullopt;
   }
-  const std::optional<int64_t> number = whole(*value);
+  const std::optional<int64_t> number = whole_number(*value);
   if (number && *number >= low && *number <= high) return number;
   fail(name, "must be an integer from " + std::to_string(low) + " to " + std::to_string(high));
   return std::nullopt;
@@ -106,28 +106,44 @@ std::optional<std::string> Fields::string(const char* name) {
   return std::nullopt;
 }
 
-std::vector<std::string> Fields::strings(const char* name, size_t count_max) {
+std::vector<std::string> Fields::strings(const char* name, const ListLimits& limits) {
   const Json* value = find(name);
   if (value == nullptr) return {};
-  if (value->is_string()) return {value->get<std::string>()};
-  if (!value->is_array()) {
+  if (!value->is_string() && !value->is_array()) {
     wrong_type(name, "a string or a list of strings", *value);
     return {};
   }
-  if (value->size() > count_max) {
-    fail(name,
-         "has " + std::to_string(value->size()) + " entries; at most " + std::to_string(count_max) + " are allowed");
-    return {};
-  }
+  if (value->is_array() && !check_count(name, value->size(), limits.count_max)) return {};
   std::vector<std::string> texts;
-  for (const Json& entry : *value) {
-    if (!entry.is_string()) {
-      wrong_type(name, "a string or a list of strings", entry);
-      return {};
-    }
-    texts.push_back(entry.get<std::string>());
+  size_t bytes = 0;
+  const auto take = [&](const Json& entry) {
+    if (!entry.is_string()) return wrong_type(name, "a string or a list of strings", entry);
+    const std::string& text = entry.get_ref<const std::string&>();
+    bytes += text.size();
+    if (text.size() > limits.bytes_each_max)
+      return fail(name, "has a string of " + std::to_string(text.size()) + " bytes; at most " +
+                            std::to_string(limits.bytes_each_max) + " are allowed");
+    if (bytes > limits.bytes_total_max)
+      return fail(name, "has strings of more than " + std::to_string(limits.bytes_total_max) + " bytes together");
+    texts.push_back(text);
+  };
+  if (value->is_string()) {
+    take(*value);
+  } else {
+    for (auto entry = value->begin(); entry != value->end() && ok(); ++entry) take(*entry);
   }
+  if (!ok()) texts.clear();
   return texts;
+}
+
+bool Fields::check_count(const std::string& name, size_t count, size_t count_max) {
+  if (count <= count_max) return true;
+  fail(name, "has " + std::to_string(count) + " entries; at most " + std::to_string(count_max) + " are allowed");
+  return false;
+}
+
+Fields::ListLimits stop_limits(const RequestLimits& limits) {
+  return {.count_max = limits.stops_max, .bytes_each_max = limits.stop_bytes_max, .bytes_total_max = limits.stops_bytes_max};
 }
 
 std::vector<int32_t> Fields::ids(const char* name, size_t count_max) {
@@ -137,14 +153,10 @@ std::vector<int32_t> Fields::ids(const char* name, size_t count_max) {
     wrong_type(name, "a list of token ids", *value);
     return {};
   }
-  if (value->size() > count_max) {
-    fail(name,
-         "has " + std::to_string(value->size()) + " entries; at most " + std::to_string(count_max) + " are allowed");
-    return {};
-  }
+  if (!check_count(name, value->size(), count_max)) return {};
   std::vector<int32_t> ids;
   for (const Json& entry : *value) {
-    const std::optional<int64_t> id = entry.is_number() ? whole(entry) : std::nullopt;
+    const std::optional<int64_t> id = entry.is_number() ? whole_number(entry) : std::nullopt;
     if (!id || *id < 0 || *id > std::numeric_limits<int32_t>::max()) {
       fail(name, "must hold token ids: whole numbers from 0 on");
       return {};
@@ -165,16 +177,25 @@ void Fields::wrong_type(const char* name, const char* wanted, const Json& found)
 }
 
 void Fields::ignore(std::initializer_list<const char*> names) {
-  for (const char* name : names) known_.insert(name);
+  for (const char* name : names) known_[name] = Use::kIgnored;
 }
 
 void Fields::refuse(std::initializer_list<const char*> names, const char* why) {
   for (const char* name : names) {
     const Json* value = find(name);
+    known_[name] = Use::kRefused;
     if (value == nullptr || *value == false || *value == "") continue;
     if (value->is_structured() && value->empty()) continue;
     fail(Code::kUnsupported, name, why);
   }
+}
+
+std::vector<std::string> Fields::read() const {
+  std::vector<std::string> names;
+  for (const auto& [name, use] : known_) {
+    if (use == Use::kRead) names.push_back(name);
+  }
+  return names;
 }
 
 std::vector<std::string> Fields::unknown() const {

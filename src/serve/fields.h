@@ -4,14 +4,16 @@
 // The first failure stays; after it every read gives "absent", so a parser reads straight on and asks ok() at the end.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <optional>
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "io/json.h"
+#include "serve/request_limits.h"
 
 namespace umbel::serve {
 
@@ -36,10 +38,18 @@ class Fields {
   };
   std::optional<double> number(const char* name, Range range);
   std::optional<std::string> string(const char* name);
-  // A string or a list of strings; at most count_max.
-  std::vector<std::string> strings(const char* name, size_t count_max);
+  // A string or a list of strings.
+  struct ListLimits {
+    size_t count_max;
+    size_t bytes_each_max;
+    size_t bytes_total_max;
+  };
+  std::vector<std::string> strings(const char* name, const ListLimits& limits);
   // A list of token ids.
   std::vector<int32_t> ids(const char* name, size_t count_max);
+
+  // False, and failed, when the list has more entries than allowed.
+  bool check_count(const std::string& name, size_t count, size_t count_max);
 
   void fail(const std::string& name, const std::string& message) { fail(Code::kInvalidArgument, name, message); }
   void fail(Code code, const std::string& name, const std::string& message);
@@ -48,6 +58,8 @@ class Fields {
   // Fields that are valid elsewhere and would change the answer: refused by name unless absent, null, false, or empty.
   void refuse(std::initializer_list<const char*> names, const char* why);
 
+  // Names that were read above: neither ignored nor refused.
+  std::vector<std::string> read() const;
   // Names that nothing above asked for, cut and cleaned for the log.
   std::vector<std::string> unknown() const;
 
@@ -58,8 +70,15 @@ class Fields {
   const std::string where_;
   Status status_;
   std::string param_;
-  std::set<std::string> known_;
+  enum class Use : uint8_t { kRead, kIgnored, kRefused };
+  std::map<std::string, Use> known_;
 };
+
+// Limits of the stop strings, in every dialect.
+Fields::ListLimits stop_limits(const RequestLimits& limits);
+
+// The value when it is a whole number that fits; 5.0 is one.
+std::optional<int64_t> whole_number(const Json& value);
 
 // "a string", "a number", ...: JSON types as a person names them.
 const char* type_name(Json::value_t type);

@@ -1,20 +1,18 @@
-// The HTTP door: a listener with limits, one coroutine per connection, and the Exchange that a route's handler is
-// given.
+// The HTTP door: a listener with limits, one coroutine per connection (connection.h), and the Exchange that a route's
+// handler is given.
 //
 // Any number of io threads; everything of one connection runs on its strand. Handlers may be suspended for long (a
 // stream of tokens); a client that goes away meanwhile is noticed and rings the exchange's bell. A client that shuts
 // down its sending side counts as gone.
 #pragma once
 
-#include <atomic>
 #include <boost/asio/awaitable.hpp>
-#include <functional>
 #include <memory>
 #include <string>
 
 #include "base/status.h"
 #include "serve/bell.h"
-#include "serve/failure.h"
+#include "serve/gate.h"
 #include "serve/http_message.h"
 #include "serve/parts.h"
 
@@ -25,6 +23,12 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual const HttpRequest& request() const = 0;
+  // As the gate knew it.
+  virtual const Caller& caller() const = 0;
+  // What the request took; handlers fill it in before they end.
+  virtual RequestAccount& account() = 0;
+  // Frees request().body and its part of the budget of all bodies; for handlers that have parsed it and go on for long.
+  virtual void release_body() = 0;
   // The client has gone away: nothing sent can arrive.
   virtual bool gone() const = 0;
   // Rung when the client goes away; handlers also let the engine ring it.
@@ -35,17 +39,15 @@ class Exchange {
   virtual boost::asio::awaitable<bool> begin_stream(HttpReply head) = 0;
   virtual boost::asio::awaitable<bool> write(std::string bytes) = 0;
   virtual boost::asio::awaitable<void> end_stream() = 0;
+  // The status that went over the wire; 499 when the client left before its answer was whole; 0 = no answer yet.
+  virtual int status() const = 0;
 };
-
-// Answers one request; called once a whole request has been read. It must not throw; if it does, the client gets 500.
-using Handler = std::function<boost::asio::awaitable<void>(Exchange&)>;
-// The dialect in which the door's own refusals (413, 431, ...) for this path are written.
-using DialectOf = std::function<Dialect(std::string_view path)>;
 
 class HttpDoor {
  public:
   // Binds, listens and starts options.http_threads threads. kAlreadyExists when the port is taken, with the remedy.
-  static Result<std::unique_ptr<HttpDoor>> open(const ServeOptions& options, Handler handler, DialectOf dialect_of);
+  // The gate outlives the door.
+  static Result<std::unique_ptr<HttpDoor>> open(const ServeOptions& options, Gate& gate);
   virtual ~HttpDoor() = default;  // close(0)
 
   virtual uint16_t port() const = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,7 +16,10 @@ using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
   std::string method;  // as sent: "GET"
-  std::string path;    // without the query, not percent-decoded
+  // Without the query. As it was sent until the gate has passed the request; then the route's own path ("/v1/models/*"),
+  // which no stranger chooses: fit for labels.
+  std::string path;
+  std::string path_parameter;  // what stood for the '*' of the route's path, percent-decoded
   std::string query;
   HttpHeaders headers;  // names in lower case
   std::string body;
@@ -40,6 +44,11 @@ HttpReply json_reply(int status, const Json& value);
 std::string request_id(std::string_view given);
 // n hexadecimal digits of randomness, for ids of answers.
 std::string random_hex(int digits);
+
+// A name as RFC 9110 5.6.2 has it: of a header, a method.
+bool is_token(std::string_view text);
+// %41 becomes A; nullopt where a % is not followed by two hexadecimal digits.
+std::optional<std::string> percent_decoded(std::string_view text);
 
 std::string_view reason_phrase(int status);
 

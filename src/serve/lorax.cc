@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "serve/opening.h"
 #include "serve/request_log.h"
 #include "serve/sse.h"
 #include "serve/unicode.h"
@@ -99,18 +100,9 @@ Json whole_json(const Generation& generation, const LoraxAsk& lorax, const Token
 
 std::string milliseconds(Duration duration) { return std::to_string(std::lround(1e3 * to_seconds(duration))); }
 
-HttpHeaders identity_headers(const Shared& shared, const Generation& generation) {
-  HttpHeaders headers = {{"x-compute-type", "cpu"}, {"x-model-id", shared.parts.model.name}};
-  if (!generation.adapter().empty()) {
-    headers.emplace_back("x-adapter-id", generation.adapter());
-    headers.emplace_back("x-adapter-source", "local");
-  }
-  return headers;
-}
-
 // Times in milliseconds, as LoRAX gives them.
 HttpHeaders time_headers(const Shared& shared, const Generation& generation) {
-  HttpHeaders headers = identity_headers(shared, generation);
+  HttpHeaders headers = identity_headers(shared.parts.model, generation.identity());
   const int64_t answers = generation.answer_tokens(), prompts = generation.prompt_tokens();
   const Duration total = generation.elapsed();
   const Duration queue = generation.answer(0).times.queued;
@@ -134,8 +126,9 @@ HttpHeaders time_headers(const Shared& shared, const Generation& generation) {
 }
 
 // An adapter that can't be loaded is LoRAX's 424 "generation".
-Failure lorax_failure(Failure failure) {
-  if (failure.param == "model") failure.http = failure.http == 404 ? 404 : 424;
+Failure lorax_failure(const Refusal& refusal) {
+  Failure failure = failure_of(refusal);
+  if (failure.param == kModelField) failure.http = failure.http == 404 ? 404 : 424;
   return failure;
 }
 
@@ -164,26 +157,27 @@ asio::awaitable<int> stream_lorax(const Shared& shared, Exchange& exchange, cons
     const Generation::Next event = co_await generation.next();
     if (!event.step && !event.silent) break;
     if (event.silent && !begun) continue;
-    const std::optional<Failure> failure = generation.failure();
+    std::optional<Failure> failure;
+    if (const auto refusal = generation.failure()) failure = lorax_failure(*refusal);
     if (failure && !begun) {
-      co_await exchange.reply(error_reply(Dialect::kLorax, lorax_failure(*failure)));
-      co_return failure->http;
+      co_await exchange.reply(error_reply(Dialect::kLorax, *failure));
+      co_return error_status(Dialect::kLorax, *failure);
     }
     if (!begun) {
       HttpReply head = sse_head();
-      head.headers = identity_headers(shared, generation);
+      head.headers = identity_headers(shared.parts.model, generation.identity());
       if (!co_await exchange.begin_stream(std::move(head))) co_return 499;
       begun = true;
     }
     std::string bytes = sse_comment();
     if (failure)
-      bytes = sse_event(error_body(Dialect::kLorax, lorax_failure(*failure)));
+      bytes = sse_event(error_body(Dialect::kLorax, *failure));
     else if (event.step)
-      bytes = stream_event(generation, event.step->progress, lorax, shared.texts);
+      bytes = stream_event(generation, event.step->progress, lorax, generation.words());
     if (!co_await exchange.write(std::move(bytes))) co_return 499;
     if (failure) {
       co_await exchange.end_stream();
-      co_return failure->http;
+      co_return error_status(Dialect::kLorax, *failure);
     }
   }
   if (exchange.gone()) co_return 499;
@@ -191,84 +185,63 @@ asio::awaitable<int> stream_lorax(const Shared& shared, Exchange& exchange, cons
   co_return exchange.gone() ? 499 : 200;
 }
 
-asio::awaitable<int> whole_lorax(const Shared& shared, Exchange& exchange, const LoraxAsk& lorax, bool in_list,
+// A whole answer stands in a list of one where the route also streams by a field.
+asio::awaitable<int> whole_lorax(const Shared& shared, Exchange& exchange, const LoraxAsk& lorax, LoraxStream route,
                                  Generation& generation) {
   if (!co_await generation.finish()) co_return 499;
-  if (const auto failure = generation.failure()) {
-    co_await exchange.reply(error_reply(Dialect::kLorax, lorax_failure(*failure)));
-    co_return failure->http;
+  if (const auto refusal = generation.failure()) {
+    const Failure failure = lorax_failure(*refusal);
+    co_await exchange.reply(error_reply(Dialect::kLorax, failure));
+    co_return error_status(Dialect::kLorax, failure);
   }
-  Json body = whole_json(generation, lorax, shared.texts);
-  if (in_list) body = Json::array({std::move(body)});
-  HttpReply reply = json_reply(200, body);
+  size_t bytes = 0;
+  for (size_t choice = 0; choice < generation.choices(); ++choice) bytes += generation.answer_bytes(choice);
+  HttpReply reply;
+  Work work = admitted_work(bytes, [&] {
+    Json body = whole_json(generation, lorax, generation.words());
+    if (route == LoraxStream::kField) body = Json::array({std::move(body)});
+    reply = json_reply(200, body);
+  });
+  if (co_await shared.work.run(exchange, std::move(work)) != WorkEnd::kDone) co_return 499;
   reply.headers = time_headers(shared, generation);
   co_await exchange.reply(std::move(reply));
   co_return exchange.gone() ? 499 : 200;
 }
 
-std::optional<LoraxAsk> read_ask(const Shared& shared, const Exchange& exchange, LoraxStream stream_by_route,
-                                 Failure& failure) {
-  const Result<Json> body = parse_json(exchange.request().body, "request body");
-  if (!body.ok()) {
-    failure = failure_of(body.status());
-    return std::nullopt;
-  }
-  std::vector<std::string> unknown;
-  std::optional<LoraxAsk> lorax = parse_lorax(*body, stream_by_route, shared.options, failure, unknown);
-  record_unknown_fields(exchange, unknown);
+Outcome<LoraxAsk> read_ask(const Shared& shared, const Exchange& exchange, LoraxStream stream_by_route) {
+  const Result<Json> body =
+      parse_json(exchange.request().body, "request body", JsonKeys::kLastCounts, kRequestJsonLimits);
+  if (!body.ok()) return Refusal{.status = body.status()};
+  Outcome<LoraxAsk> lorax = parse_lorax(*body, stream_by_route, shared.options);
+  if (lorax.ok()) record_unknown_fields(exchange, lorax->unknown_fields);
   return lorax;
 }
 
 }  // namespace
 
 asio::awaitable<void> answer_lorax(const Shared& shared, Exchange& exchange, LoraxStream stream_by_route) {
-  Failure failure;
-  const std::optional<LoraxAsk> lorax = read_ask(shared, exchange, stream_by_route, failure);
-  const std::unique_ptr<Generation> generation =
-      lorax ? Generation::start(shared, lorax->ask, exchange, failure) : nullptr;
-  if (!generation) {
-    record_refusal(shared, exchange, failure);
+  std::optional<LoraxAsk> lorax;
+  AskReader read = [&]() -> Outcome<const Ask*> {
+    Outcome<LoraxAsk> made = read_ask(shared, exchange, stream_by_route);
+    if (!made.ok()) return made.refusal();
+    lorax = std::move(*made);
+    return &lorax->ask;
+  };
+  Opened opened = co_await open_generation(shared, exchange, std::move(read));
+  if (!opened.ok()) {
+    const Failure failure = lorax_failure(opened.refusal());
+    record_refusal(shared, exchange, Dialect::kLorax, failure);
     co_await exchange.reply(error_reply(Dialect::kLorax, failure));
     co_return;
   }
+  Generation& generation = **opened;
   int status = 0;
   if (lorax->ask.stream) {
-    status = co_await stream_lorax(shared, exchange, *lorax, *generation);
+    status = co_await stream_lorax(shared, exchange, *lorax, generation);
   } else {
-    status = co_await whole_lorax(shared, exchange, *lorax, stream_by_route == LoraxStream::kField, *generation);
+    status = co_await whole_lorax(shared, exchange, *lorax, stream_by_route, generation);
   }
-  record_request(shared, exchange, *generation, status);
-}
-
-HttpReply answer_tokenize(const Shared& shared, const HttpRequest& request) {
-  const Result<Json> body = parse_json(request.body, "request body");
-  if (!body.ok()) return error_reply(Dialect::kLorax, failure_of(body.status()));
-  Fields fields(*body);
-  const std::optional<std::string> inputs = fields.string("inputs");
-  if (!inputs) fields.fail("inputs", "is missing");
-  const bool add_special = fields.boolean("add_special_tokens").value_or(true);
-  if (!fields.ok()) return error_reply(Dialect::kLorax, failure_of(fields.status(), fields.param()));
-  const auto spans = shared.parts.tokenizer->encode_spans(*inputs, add_special);
-  if (!spans.ok()) return error_reply(Dialect::kLorax, failure_of(spans.status(), "inputs"));
-  Json tokens = Json::array();
-  size_t byte = 0, point = 0;  // spans come in order: count code points only once
-  const std::string_view text = *inputs;
-  const auto points_before = [&](size_t end) {
-    if (end < byte) byte = point = 0;
-    point += code_points(text.substr(byte, end - byte));
-    byte = end;
-    return point;
-  };
-  for (const TokenSpan& span : *spans) {
-    const std::string_view piece = text.substr(span.begin, span.end - span.begin);
-    const size_t start = points_before(span.begin), stop = points_before(span.end);
-    const bool of_text = !piece.empty() && valid_utf8(piece);
-    tokens.push_back({{"id", span.id},
-                      {"text", of_text ? std::string(piece) : shared.texts.bytes(span.id)},
-                      {"start", start},
-                      {"stop", stop}});
-  }
-  return json_reply(200, tokens);
+  record_request(shared, exchange, generation, status);
 }
 
 }  // namespace umbel::serve

@@ -1,5 +1,4 @@
-// The LoRAX routes that generate: POST / (whole answers wrapped in a list, or streamed), /generate, /generate_stream;
-// and /tokenize.
+// The LoRAX routes that generate: POST / (whole answers wrapped in a list, or streamed), /generate, /generate_stream.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -10,7 +9,5 @@
 namespace umbel::serve {
 
 boost::asio::awaitable<void> answer_lorax(const Shared& shared, Exchange& exchange, LoraxStream stream_by_route);
-// [{id, text, start, stop}], offsets in code points.
-HttpReply answer_tokenize(const Shared& shared, const HttpRequest& request);
 
 }  // namespace umbel::serve

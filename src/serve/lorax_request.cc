@@ -53,28 +53,30 @@ void parse_parameters(Fields& fields, const ServeOptions& options, LoraxAsk& lor
   if (const auto most = fields.integer("max_new_tokens", 1, kIntMax)) ask.max_tokens = static_cast<int32_t>(*most);
   ask.ignore_eos = fields.boolean("ignore_eos_token").value_or(false);
   lorax.full_text = fields.boolean("return_full_text").value_or(false);
-  ask.stops = fields.strings("stop", static_cast<size_t>(options.stops_max));
+  ask.stops = fields.strings("stop", stop_limits(options.request));
   if (const auto last = fields.integer("truncate", 1, kIntMax)) ask.truncate = static_cast<int32_t>(*last);
   lorax.details = fields.boolean("details").value_or(false);
   lorax.prefill_details = fields.boolean("decoder_input_details").value_or(false);
   lorax.alternatives =
-      static_cast<int32_t>(fields.integer("return_k_alternatives", 1, options.logprobs_max).value_or(0));
+      static_cast<int32_t>(fields.integer("return_k_alternatives", 1, options.request.logprobs_max).value_or(0));
   if (fields.boolean("apply_chat_template").value_or(false)) {
     ChatInput chat;
     chat.messages = Json::array({{{"role", "user"}, {"content", std::get<std::string>(ask.prompts[0])}}});
     ask.chat = std::move(chat);
+    ask.chat_anyway = !fields.boolean("template").value_or(true);
   }
   const Json* format = fields.find("response_format");
   if (format != nullptr && !(format->is_object() && format->contains("type") && (*format)["type"] == "text")) {
     fields.fail(Code::kUnsupported, "response_format", "is not supported by this server yet; leave it out");
   }
-  fields.refuse({"merged_adapters", "watermark"}, "is not supported by this server; leave it out");
+  fields.refuse({"merged_adapters", "watermark", "grammar", "schema", "guided_json", "guided_regex", "tools"},
+                "is not supported by this server; leave it out");
 }
 
 void check_combinations(Fields& fields, const ServeOptions& options, const LoraxAsk& lorax) {
   const Ask& ask = lorax.ask;
-  if (ask.best_of > options.best_of_max)
-    fields.fail("best_of", "must be at most " + std::to_string(options.best_of_max));
+  if (ask.best_of > options.request.best_of_max)
+    fields.fail("best_of", "must be at most " + std::to_string(options.request.best_of_max));
   if (ask.best_of > 1 && !lorax.sampled)
     fields.fail("best_of", "larger than 1 needs sampling: set do_sample, temperature, top_k, top_p or typical_p");
   if (ask.best_of > 1 && ask.seeded) fields.fail("best_of", "larger than 1 can't be used with a seed");
@@ -84,8 +86,7 @@ void check_combinations(Fields& fields, const ServeOptions& options, const Lorax
 
 }  // namespace
 
-std::optional<LoraxAsk> parse_lorax(const Json& body, LoraxStream stream_by_route, const ServeOptions& options,
-                                    Failure& failure, std::vector<std::string>& unknown) {
+Outcome<LoraxAsk> parse_lorax(const Json& body, LoraxStream stream_by_route, const ServeOptions& options) {
   LoraxAsk lorax;
   Ask& ask = lorax.ask;
   ask.prompt_field = "inputs";
@@ -103,22 +104,16 @@ std::optional<LoraxAsk> parse_lorax(const Json& body, LoraxStream stream_by_rout
   const Json* found = top.find("parameters");
   if (found != nullptr && !found->is_object())
     top.fail("parameters", std::string("must be an object, not ") + type_name(*found));
-  if (!top.ok()) {
-    failure = failure_of(top.status(), top.param());
-    return std::nullopt;
-  }
+  if (!top.ok()) return Refusal{.status = top.status(), .field = top.param()};
   ask.prompts.emplace_back(*inputs);
   Fields fields(found == nullptr ? kNone : *found, "parameters.");
   parse_parameters(fields, options, lorax);
   check_combinations(fields, options, lorax);
-  if (!fields.ok()) {
-    failure = failure_of(fields.status(), fields.param());
-    return std::nullopt;
-  }
+  if (!fields.ok()) return Refusal{.status = fields.status(), .field = fields.param()};
   ask.logprobs = lorax.alternatives;  // every token event of LoRAX carries its logprob
   if (lorax.prefill_details) ask.prompt_logprobs = 0;
-  unknown = top.unknown();
-  for (std::string& name : fields.unknown()) unknown.push_back(std::move(name));
+  lorax.unknown_fields = top.unknown();
+  for (std::string& name : fields.unknown()) lorax.unknown_fields.push_back(std::move(name));
   return lorax;
 }
 

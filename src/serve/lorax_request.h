@@ -2,9 +2,9 @@
 #pragma once
 
 #include "serve/ask.h"
-#include "serve/failure.h"
 #include "serve/fields.h"
 #include "serve/parts.h"
+#include "serve/refusal.h"
 
 namespace umbel::serve {
 
@@ -15,13 +15,12 @@ struct LoraxAsk {
   bool prefill_details = false;  // decoder_input_details
   bool full_text = false;        // return_full_text
   int32_t alternatives = 0;      // return_k_alternatives
+  std::vector<std::string> unknown_fields;  // that nobody reads
 };
 
 // stream_by_route: /generate_stream streams, /generate does not, / looks at the field "stream".
 enum class LoraxStream : uint8_t { kNever, kAlways, kField };
 
-// Nullopt with failure filled in. unknown gets the fields that nobody reads.
-std::optional<LoraxAsk> parse_lorax(const Json& body, LoraxStream stream_by_route, const ServeOptions& options,
-                                    Failure& failure, std::vector<std::string>& unknown);
+Outcome<LoraxAsk> parse_lorax(const Json& body, LoraxStream stream_by_route, const ServeOptions& options);
 
 }  // namespace umbel::serve

@@ -1,6 +1,10 @@
 #include "serve/lorax.h"
 
+#include <gmock/gmock.h>
+
+#include "base/growth_testing.h"
 #include "serve/serve_testing.h"
+#include "serve/unicode.h"
 
 namespace umbel::serve {
 namespace {
@@ -139,6 +143,7 @@ TEST_F(LoraxTest, RefusalsHaveLoraxShapes) {
        "validation",
        "best_of"},
       {{{"inputs", "x"}, {"parameters", {{"watermark", true}}}}, 422, "validation", "watermark"},
+      {{{"inputs", "x"}, {"parameters", {{"grammar", {{"type", "regex"}, {"value", "a"}}}}}}, 422, "validation", "grammar"},
       {{{"inputs", "x"}, {"parameters", {{"adapter_source", "hub"}}}}, 422, "validation", "adapter_source"},
       {{{"inputs", "x"}, {"parameters", {{"merged_adapters", {{"ids", {"a"}}}}}}},
        422,
@@ -148,7 +153,7 @@ TEST_F(LoraxTest, RefusalsHaveLoraxShapes) {
        422,
        "validation",
        "response_format"},
-      {{{"inputs", "x"}, {"parameters", {{"adapter_id", "nobody"}}}}, 404, "not_found", "banking"},
+      {{{"inputs", "x"}, {"parameters", {{"adapter_id", "nobody"}}}}, 404, "not_found", "nobody"},
   };
   for (const Case& bad : cases) {
     const Received answer = post("/generate", bad.body);
@@ -164,6 +169,12 @@ TEST_F(LoraxTest, RefusalsHaveLoraxShapes) {
            {{"inputs", "x"}, {"parameters", {{"watermark", false}, {"response_format", nullptr}, {"api_token", "t"}}}})
           .status,
       200);
+}
+
+TEST_F(LoraxTest, MetricsCountTheStatusThatWasSent) {
+  start();
+  EXPECT_EQ(post("/generate", {{"inputs", 5}}).status, 422);
+  EXPECT_NE(get("/metrics").body.find("route=\"/generate\",status=\"422\"} 1"), std::string::npos);
 }
 
 TEST_F(LoraxTest, ABrokenAdapterIs424) {
@@ -193,6 +204,44 @@ TEST_F(LoraxTest, TokenizeGivesOffsetsInCodePoints) {
   const Json with_bos = post("/tokenize", {{"inputs", text}}).json();
   EXPECT_EQ(with_bos.size(), ids.size() + 1);
   EXPECT_EQ(post("/tokenize", {{"inputs", 3}}).status, 422);
+}
+
+TEST_F(LoraxTest, TokensOfOneCharacterShareItsOffsets) {
+  start();
+  const Json tokens = post("/tokenize", {{"inputs", "\U0001F9FFa\U0001F9FF"}, {"add_special_tokens", false}}).json();
+  ASSERT_GT(tokens.size(), 4u);  // the character has several tokens
+  int64_t last = 0;
+  for (const Json& token : tokens) {
+    EXPECT_EQ(token["stop"], token["start"].get<int64_t>() + 1) << token;
+    EXPECT_GE(token["start"], last);
+    last = token["start"].get<int64_t>();
+  }
+  EXPECT_EQ(last, 2);
+}
+
+TEST_F(LoraxTest, TokenizeCostGrowsWithTheText) {
+  start();
+  const auto text = [](size_t count) {
+    std::string emoji;
+    for (size_t i = 0; i < count; ++i) emoji += "\U0001F9FF";
+    return emoji;
+  };
+  const auto offsets = [](const std::string& emoji) {
+    const auto spans = seedling_tokenizer()->encode_spans(emoji, false).value();
+    const CodePointIndex points(emoji);
+    size_t sum = 0;
+    for (const TokenSpan& span : spans) sum += points.before(span.begin) + points.before(span.end);
+    EXPECT_GT(sum, 0u);
+  };
+  EXPECT_LT(umbel::testing::growth_of_doubling(500, text, offsets), umbel::testing::kGrowthMax);
+}
+
+TEST_F(LoraxTest, TokenizeRefusesWhatCanNotFitTheContext) {
+  start();
+  const size_t context = static_cast<size_t>(engine_->limits().context_max);
+  const Received reply = post("/tokenize", {{"inputs", std::string(context * 256 + 1, ' ')}});
+  EXPECT_EQ(reply.status, 422);
+  EXPECT_THAT(reply.json()["error"].get<std::string>(), ::testing::HasSubstr("can't fit"));
 }
 
 TEST_F(LoraxTest, InfoNamesTheLimits) {

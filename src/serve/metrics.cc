@@ -3,7 +3,10 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
-#include <array>
+#include <sstream>
+
+#include "base/process_memory.h"
+#include "serve/process_figures.h"
 
 namespace umbel::serve {
 namespace {
@@ -22,25 +25,54 @@ prometheus::Histogram& histogram(prometheus::Registry& registry, const char* nam
   return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, buckets);
 }
 
+// Whether all adapters that the series names are shown. "base", "other" and "" are labels of no adapter.
+bool is_shown(const prometheus::ClientMetric& metric, const std::function<bool(const std::string&)>& shows) {
+  const auto known = [&](const std::string& name) {
+    return name.empty() || name == "base" || name == "other" || shows(name);
+  };
+  const auto shown = [&](const prometheus::ClientMetric::Label& label) {
+    if (label.name == "adapter") return known(label.value);
+    if (!label.name.ends_with("_lora_adapters")) return true;
+    std::istringstream names(label.value);  // vLLM's lists
+    bool all = true;
+    for (std::string name; std::getline(names, name, ',');) all = all && known(name);
+    return all;
+  };
+  return std::all_of(metric.label.begin(), metric.label.end(), shown);
+}
+
 }  // namespace
 
-Metrics::Metrics(int adapter_labels_max)
+Metrics::Metrics(int adapter_labels_max, const MetricsFacts& facts)
     : requests_(counters(registry_, "umbel_requests_total", "Requests answered, by route, adapter and HTTP status.")),
       prompt_tokens_(
           counters(registry_, "umbel_prompt_tokens_total", "Prompt tokens of answered requests, by adapter.")),
       answer_tokens_(counters(registry_, "umbel_generated_tokens_total", "Tokens generated for clients, by adapter.")),
+      stream_failures_(counters(registry_, "umbel_stream_failures_total", "Streams that failed after their status line, by adapter.")),
       queue_(
           histogram(registry_, "umbel_queue_seconds", "From submission to the first scheduled step.", kRequestBuckets)),
-      first_token_(histogram(registry_, "umbel_time_to_first_token_seconds",
-                             "From a request's arrival to its first token.", kRequestBuckets)),
+      first_token_(prometheus::BuildHistogram()
+                       .Name("umbel_time_to_first_token_seconds")
+                       .Help("From a request's arrival to its first token, by adapter.")
+                       .Register(registry_)),
       token_gap_(histogram(registry_, "umbel_inter_token_seconds", "Between two tokens of one answer.", kGapBuckets)),
-      total_(histogram(registry_, "umbel_request_seconds", "From a request's arrival to the end of its answer.",
-                       kRequestBuckets)),
+      total_(prometheus::BuildHistogram()
+                 .Name("umbel_request_seconds")
+                 .Help("From a request's arrival to the end of its answer, by adapter.")
+                 .Register(registry_)),
       adapter_bytes_(prometheus::BuildGauge()
                          .Name("umbel_adapter_bytes")
                          .Help("Resident bytes of an adapter; 0 when not resident.")
                          .Register(registry_)),
-      labels_max_(static_cast<size_t>(std::max(adapter_labels_max, 1))) {}
+      peers_(registry_, facts.model),
+      labels_max_(static_cast<size_t>(std::max(adapter_labels_max, 1))) {
+  prometheus::BuildGauge()
+      .Name("umbel_build_info")
+      .Help("The program, its base model and its choice of arithmetic; always 1.")
+      .Register(registry_)
+      .Add({{"version", facts.version}, {"model", facts.model}, {"isa", facts.isa}, {"arithmetic", facts.arithmetic}})
+      .Set(1);
+}
 
 std::string Metrics::adapter_label(const std::string& adapter) {
   std::lock_guard lock(mutex_);
@@ -55,10 +87,19 @@ void Metrics::count_request(const RequestRecord& record) {
   requests_.Add({{"route", record.route}, {"adapter", label}, {"status", std::to_string(record.status)}}).Increment();
   prompt_tokens_.Add({{"adapter", label}}).Increment(static_cast<double>(record.prompt_tokens));
   answer_tokens_.Add({{"adapter", label}}).Increment(static_cast<double>(record.answer_tokens));
-  total_.Observe(to_seconds(record.total));
+  if (record.failed_after != 0) stream_failures_.Add({{"adapter", label}}).Increment();
+  total_.Add({{"adapter", label}}, kRequestBuckets).Observe(to_seconds(record.total));
+  if (record.first_token)
+    first_token_.Add({{"adapter", label}}, kRequestBuckets).Observe(to_seconds(*record.first_token));
+  peers_.count_request(record);
 }
 
 void Metrics::count_refusal(const std::string& route, int status) {
+  count_reply(route, status);
+  peers_.count_refusal(status);
+}
+
+void Metrics::count_reply(const std::string& route, int status) {
   requests_.Add({{"route", route}, {"adapter", ""}, {"status", std::to_string(status)}}).Increment();
 }
 
@@ -67,9 +108,9 @@ prometheus::Gauge& Metrics::gauge(const char* name, const char* help) {
 }
 
 // The engine counts by itself; the registry's counter is moved up to its value.
-void Metrics::set_counter(const char* name, const char* help, int64_t value) {
+void Metrics::set_counter(const char* name, const char* help, double value) {
   prometheus::Counter& counter = counters(registry_, name, help).Add({});
-  const double step = static_cast<double>(value) - counter.Value();
+  const double step = value - counter.Value();
   if (step > 0) counter.Increment(step);
 }
 
@@ -96,28 +137,62 @@ void Metrics::show_adapters(const std::vector<AdapterInfo>& adapters) {
   adapter_gauges_ = std::move(present);
 }
 
-std::string Metrics::scrape(const Gauges& gauges) {
-  std::lock_guard lock(mutex_);
+void Metrics::show_engine(const Gauges& gauges) {
   const EngineStats& engine = gauges.engine;
-  gauge("umbel_requests_running", "Requests in the batch.").Set(static_cast<double>(engine.running));
-  gauge("umbel_requests_waiting", "Requests in the queue.").Set(static_cast<double>(engine.waiting));
-  gauge("umbel_batch_rows", "Rows (tokens) of the last step.").Set(static_cast<double>(engine.batch_rows));
-  gauge("umbel_batch_adapters", "Distinct adapters in the last step.").Set(static_cast<double>(engine.batch_adapters));
-  gauge("umbel_kv_blocks_used", "KV blocks in use.").Set(static_cast<double>(engine.kv_blocks_used));
-  gauge("umbel_kv_blocks_total", "KV blocks there are.").Set(static_cast<double>(engine.kv_blocks_total));
+  const auto real = [](auto value) { return static_cast<double>(value); };
+  gauge("umbel_requests_running", "Requests in the batch.").Set(real(engine.running));
+  gauge("umbel_requests_waiting", "Requests in the queue.").Set(real(engine.waiting));
+  gauge("umbel_batch_rows", "Rows (tokens) of the last step.").Set(real(engine.batch_rows));
+  gauge("umbel_batch_adapters", "Distinct adapters in the last step.").Set(real(engine.batch_adapters));
+  gauge("umbel_kv_blocks_used", "KV blocks in use.").Set(real(engine.kv_blocks_used));
+  gauge("umbel_kv_blocks", "KV blocks there are.").Set(real(engine.kv_blocks_total));
   gauge("umbel_connections", "Open HTTP connections.").Set(gauges.connections);
-  gauge("umbel_adapter_resident_bytes", "Memory held by resident adapters.")
-      .Set(static_cast<double>(gauges.adapter_bytes));
-  set_counter("umbel_engine_steps_total", "Steps of the engine.", engine.steps);
+  gauge("umbel_adapter_resident_bytes", "Memory held by resident adapters.").Set(real(gauges.adapter_bytes));
+  set_counter("umbel_engine_steps_total", "Steps of the engine.", real(engine.steps));
   set_counter("umbel_engine_prompt_tokens_computed_total", "Prompt tokens computed, prefix hits left out.",
-              engine.prompt_tokens);
+              real(engine.prompt_tokens));
   set_counter("umbel_engine_tokens_total", "Tokens sampled, those that no client waited for included.",
-              engine.generated_tokens);
-  set_counter("umbel_prefix_hit_tokens_total", "Prompt tokens taken from the prefix cache.", engine.prefix_hit_tokens);
-  set_counter("umbel_preemptions_total", "Sequences pushed out of memory and computed again.", engine.preemptions);
+              real(engine.generated_tokens));
+  set_counter("umbel_prefix_hit_tokens_total", "Prompt tokens taken from the prefix cache.",
+              real(engine.prefix_hit_tokens));
+  set_counter("umbel_preemptions_total", "Sequences pushed out of memory and computed again.", real(engine.preemptions));
+  const LibraryStats& library = gauges.library;
+  set_counter("umbel_adapter_loads_total", "Adapters loaded into memory.", real(library.loads));
+  set_counter("umbel_adapter_load_failures_total", "Adapters that could not be loaded.", real(library.failures));
+  set_counter("umbel_adapter_load_seconds_total", "Time spent on loading adapters.", to_seconds(library.load_time));
+  set_counter("umbel_adapter_evictions_total", "Adapters dropped from memory to make room.", real(library.evictions));
+  set_counter("umbel_adapter_updates_total", "Newer versions that took over from one that answered.", real(library.updates));
+  set_counter("umbel_adapter_update_failures_total", "Newer versions that can't be used: the older one went on.", real(library.update_failures));
+  gauge("umbel_adapter_updates_waiting", "Newer versions that don't answer yet: being loaded, without room, or not usable.").Set(real(library.updates_waiting));
+  peers_.show(engine, gauges.limits);
+}
 
+// The names that every Prometheus client gives.
+void Metrics::show_process() {
+  const ProcessFigures figures = process_figures();
+  set_counter("process_cpu_seconds_total", "User and system CPU time.", figures.cpu_seconds);
+  gauge("process_resident_memory_bytes", "Resident memory.").Set(static_cast<double>(resident_bytes()));
+  gauge("process_virtual_memory_bytes", "Virtual memory.").Set(static_cast<double>(figures.virtual_bytes));
+  gauge("process_start_time_seconds", "When the process began, since the epoch.").Set(figures.start_time_seconds);
+  gauge("process_open_fds", "Open file descriptors.").Set(figures.open_fds);
+  gauge("process_max_fds", "File descriptors that may be open.").Set(figures.max_fds);
+  gauge("process_threads", "Threads of the process.").Set(figures.threads);
+}
+
+std::string Metrics::scrape(const Gauges& gauges, const std::function<bool(const std::string&)>& shows) {
+  std::lock_guard lock(mutex_);
+  show_engine(gauges);
+  show_process();
   show_adapters(gauges.adapters);
-  return prometheus::TextSerializer().Serialize(registry_.Collect());
+  std::vector<prometheus::MetricFamily> families = registry_.Collect();
+  for (prometheus::MetricFamily& family : families) {
+    std::erase_if(family.metric, [&](const prometheus::ClientMetric& metric) { return !is_shown(metric, shows); });
+  }
+  const bool own = gauges.names == ServeOptions::MetricNames::kOwn;
+  std::erase_if(families, [&](const prometheus::MetricFamily& family) {
+    return family.metric.empty() || (own && (family.name.starts_with("vllm:") || family.name.starts_with("lorax_")));
+  });
+  return prometheus::TextSerializer().Serialize(families);
 }
 
 }  // namespace umbel::serve

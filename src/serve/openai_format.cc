@@ -9,6 +9,8 @@
 namespace umbel::serve {
 namespace {
 
+constexpr size_t kPieceBytes = size_t{32} << 10;
+
 // JSON has no infinity; OpenAI's own stand-in for "impossible" is -9999.
 double finite_logprob(float logprob) { return std::isfinite(logprob) ? logprob : -9999.0; }
 
@@ -41,21 +43,19 @@ Json stop_reason(const Answer& answer) {
   return nullptr;
 }
 
-void add_fingerprint(Json& body) { body["system_fingerprint"] = "umbel"; }
-
 }  // namespace
 
-AnswerHead answer_head(const Generation& generation, bool chat) {
-  return {.id = (chat ? "chatcmpl-" : "cmpl-") + random_hex(24),
+AnswerHead answer_head(const Generation& generation, AnswerShape shape) {
+  return {.id = (shape == AnswerShape::kChat ? "chatcmpl-" : "cmpl-") + random_hex(24),
           .created = static_cast<int64_t>(std::time(nullptr)),
-          .model = generation.model(),
-          .chat = chat};
+          .model = generation.identity().model,
+          .fingerprint = system_fingerprint(generation.base(), generation.identity()),
+          .shape = shape};
 }
 
 const char* openai_finish(FinishReason reason) { return reason == FinishReason::kLength ? "length" : "stop"; }
 
-std::span<const AnswerToken> visible_tokens(const Answer& answer) {
-  std::span<const AnswerToken> tokens = answer.tokens;
+std::span<const AnswerToken> visible_tokens(const Answer& answer, std::span<const AnswerToken> tokens) {
   if (answer.stop_string.empty()) return tokens;
   size_t count = tokens.size();
   while (count > 0 && tokens[count - 1].text_begin >= answer.text.size()) --count;
@@ -68,21 +68,30 @@ Json token_ids(std::span<const AnswerToken> tokens) {
   return ids;
 }
 
+LogprobSource prompt_source(const Generation& generation, size_t choice) {
+  return {.prompt = generation.prompt(choice),
+          .prompt_logprobs = generation.answer(choice).prompt_logprobs,
+          .prompt_offsets = generation.prompt_offsets(choice)};
+}
+
 Json completion_logprobs(const LogprobSource& source, const TokenTexts& texts) {
   Json tokens = Json::array(), logprobs = Json::array(), top = Json::array(), offsets = Json::array();
-  size_t offset = source.offset;
-  const auto add = [&](TokenId id, const TokenLogprobs* entry) {
+  const auto add = [&](TokenId id, size_t offset, const TokenLogprobs* entry) {
     tokens.push_back(texts.text(id));
     offsets.push_back(offset);
-    offset += code_points(texts.bytes(id));
     logprobs.push_back(entry == nullptr ? Json(nullptr) : Json(finite_logprob(entry->logprob)));
     top.push_back(entry == nullptr ? Json(nullptr) : top_by_text(*entry, texts));
   };
   for (size_t i = 0; i < source.prompt.size(); ++i) {
     const bool known = i > 0 && i - 1 < source.prompt_logprobs.size();
-    add(source.prompt[i], known ? &source.prompt_logprobs[i - 1] : nullptr);
+    const size_t offset = i < source.prompt_offsets.size() ? source.prompt_offsets[i] : 0;
+    add(source.prompt[i], offset, known ? &source.prompt_logprobs[i - 1] : nullptr);
   }
-  for (const AnswerToken& token : source.tokens) add(token.id, token.logprobs ? &*token.logprobs : nullptr);
+  size_t offset = source.offset;
+  for (const AnswerToken& token : source.tokens) {
+    add(token.id, offset, token.logprobs ? &*token.logprobs : nullptr);
+    offset += code_points(token.text);
+  }
   return {{"tokens", tokens}, {"token_logprobs", logprobs}, {"top_logprobs", top}, {"text_offset", offsets}};
 }
 
@@ -99,63 +108,67 @@ Json chat_logprobs(std::span<const AnswerToken> tokens, const TokenTexts& texts)
   return {{"content", content}, {"refusal", nullptr}};
 }
 
-Json completion_body(const AnswerHead& head, const Ask& ask, const Generation& generation, const TokenTexts& texts) {
-  Json choices = Json::array();
-  for (size_t choice : generation.returned(ask)) {
-    const Answer& answer = generation.answer(choice);
-    Json entry = {{"index", choices.size()},
-                  {"text", (ask.echo ? generation.prompt_text(choice) : "") + answer.text},
-                  {"finish_reason", openai_finish(answer.finish)},
-                  {"stop_reason", stop_reason(answer)},
-                  {"logprobs", nullptr}};
-    if (ask.logprobs >= 0) {
-      LogprobSource source{.tokens = visible_tokens(answer)};
-      if (ask.echo) {
-        source.prompt = generation.prompt(choice);
-        source.prompt_logprobs = answer.prompt_logprobs;
-      }
-      entry["logprobs"] = completion_logprobs(source, texts);
+BodyWriter::BodyWriter(const AnswerHead& head, const Ask& ask, const Generation& generation, const TokenTexts& texts)
+    : head_(head), ask_(ask), generation_(generation), texts_(texts), returned_(generation.returned(ask)) {}
+
+Json BodyWriter::choice_json(size_t choice, size_t index) const {
+  const Answer& answer = generation_.answer(choice);
+  const bool echo = head_.shape == AnswerShape::kCompletion && ask_.echo;
+  Json entry = {{"index", index},
+                {"finish_reason", openai_finish(answer.finish)},
+                {"stop_reason", stop_reason(answer)},
+                {"logprobs", nullptr}};
+  const std::span<const AnswerToken> shown = visible_tokens(answer, answer.tokens);
+  if (head_.shape == AnswerShape::kChat) {
+    entry["message"] = {{"role", "assistant"}, {"content", answer.text}, {"refusal", nullptr}};
+    if (ask_.logprobs >= 0) entry["logprobs"] = chat_logprobs(shown, texts_);
+  } else {
+    entry["text"] = (echo ? generation_.prompt_text(choice) : "") + answer.text;
+    if (ask_.logprobs >= 0) {
+      LogprobSource source = echo ? prompt_source(generation_, choice) : LogprobSource();
+      source.tokens = shown;
+      source.offset = echo ? code_points(generation_.prompt_text(choice)) : 0;
+      entry["logprobs"] = completion_logprobs(source, texts_);
     }
-    if (ask.return_token_ids) {
-      entry["token_ids"] = token_ids(answer.tokens);
-      entry["prompt_token_ids"] = generation.prompt(choice);
-    }
-    choices.push_back(std::move(entry));
   }
-  Json body = {{"id", head.id},       {"object", "text_completion"}, {"created", head.created},
-               {"model", head.model}, {"choices", choices},          {"usage", generation.usage()}};
-  add_fingerprint(body);
-  return body;
+  if (!ask_.return_token_ids) return entry;
+  entry["token_ids"] = token_ids(answer.tokens);
+  if (head_.shape == AnswerShape::kCompletion) entry["prompt_token_ids"] = generation_.prompt(choice);
+  return entry;
 }
 
-Json chat_body(const AnswerHead& head, const Ask& ask, const Generation& generation, const TokenTexts& texts) {
-  Json choices = Json::array();
-  for (size_t choice : generation.returned(ask)) {
-    const Answer& answer = generation.answer(choice);
-    Json entry = {{"index", choices.size()},
-                  {"message", {{"role", "assistant"}, {"content", answer.text}, {"refusal", nullptr}}},
-                  {"finish_reason", openai_finish(answer.finish)},
-                  {"stop_reason", stop_reason(answer)},
-                  {"logprobs", nullptr}};
-    if (ask.logprobs >= 0) entry["logprobs"] = chat_logprobs(visible_tokens(answer), texts);
-    if (ask.return_token_ids) entry["token_ids"] = token_ids(answer.tokens);
-    choices.push_back(std::move(entry));
+NextPiece BodyWriter::step() {
+  const size_t end = text_.size() + kPieceBytes;
+  for (; next_ < returned_.size() && text_.size() < end; ++next_) {
+    if (next_ > 0) text_ += ',';
+    text_ += json_text(choice_json(returned_[next_], next_));
   }
-  Json body = {{"id", head.id},       {"object", "chat.completion"}, {"created", head.created},
-               {"model", head.model}, {"choices", choices},          {"usage", generation.usage()}};
-  if (ask.return_token_ids) body["prompt_token_ids"] = generation.prompt(0);
-  add_fingerprint(body);
-  return body;
+  if (next_ < returned_.size()) return generation_.answer_bytes(returned_[next_]);
+  finish();
+  return std::nullopt;
+}
+
+// Everything but the choices stands behind them.
+void BodyWriter::finish() {
+  const bool chat = head_.shape == AnswerShape::kChat;
+  Json rest = {{"id", head_.id},
+               {"object", chat ? "chat.completion" : "text_completion"},
+               {"created", head_.created},
+               {"model", head_.model},
+               {"usage", generation_.usage()}};
+  if (chat && ask_.return_token_ids) rest["prompt_token_ids"] = generation_.prompt(0);
+  rest["system_fingerprint"] = head_.fingerprint;
+  text_ += "]," + json_text(rest).substr(1);
 }
 
 Json chunk_frame(const AnswerHead& head, const Ask& ask) {
   Json chunk = {{"id", head.id},
-                {"object", head.chat ? "chat.completion.chunk" : "text_completion"},
+                {"object", head.shape == AnswerShape::kChat ? "chat.completion.chunk" : "text_completion"},
                 {"created", head.created},
                 {"model", head.model},
                 {"choices", Json::array()}};
   if (ask.include_usage) chunk["usage"] = nullptr;
-  add_fingerprint(chunk);
+  chunk["system_fingerprint"] = head.fingerprint;
   return chunk;
 }
 

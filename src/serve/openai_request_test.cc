@@ -67,6 +67,9 @@ TEST(OpenAiRequest, WrongTypesAndRangesNameTheField) {
                                                 {"stop", 5},
                                                 {"stop", {1}},
                                                 {"stop", std::vector<std::string>(100, "a")},
+                                                {"stop", std::string(5000, 'a')},
+                                                {"stop", {"a", std::string(5000, 'a')}},
+                                                {"stop", std::vector<std::string>(30, std::string(4000, 'a'))},
                                                 {"stop_token_ids", "x"},
                                                 {"stop_token_ids", {-1}},
                                                 {"stop_token_ids", {1e12}},
@@ -79,6 +82,9 @@ TEST(OpenAiRequest, WrongTypesAndRangesNameTheField) {
                                                 {"stream", "yes"},
                                                 {"return_token_ids", "yes"},
                                                 {"skip_special_tokens", 0},
+                                                {"cache_salt", 5},
+                                                {"cache_salt", ""},
+                                                {"cache_salt", std::string(5000, 's')},
                                                 {"max_tokens", -1},
                                                 {"max_tokens", 1e300},
                                                 {"max_tokens", "many"},
@@ -268,10 +274,9 @@ TEST(OpenAiRequest, AnyBytesGiveATypedAnswer) {
       const Refused refused = parse(*body, chat);
       EXPECT_FALSE(refused.code != Code::kOk && body->is_object() && refused.param.empty()) << text;
     }
-    Failure failure;
-    std::vector<std::string> unknown;
     for (const LoraxStream stream : {LoraxStream::kAlways, LoraxStream::kField}) {
-      EXPECT_TRUE(parse_lorax(*body, stream, {}, failure, unknown) || failure.http == 400) << text;
+      const Outcome<LoraxAsk> asked = parse_lorax(*body, stream, {});
+      EXPECT_TRUE(asked.ok() || failure_of(asked.refusal()).http == 400) << text;
     }
   }
   EXPECT_GT(parsed, 3000);

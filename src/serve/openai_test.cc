@@ -1,7 +1,8 @@
 #include "serve/openai.h"
 
+#include <set>
+
 #include "serve/serve_testing.h"
-#include "serve/unicode.h"
 
 namespace umbel::serve {
 namespace {
@@ -41,6 +42,36 @@ TEST_F(OpenAiTest, ACompletionHasTextUsageAndFinishReason) {
   EXPECT_EQ(body["usage"]["total_tokens"], prompt + made);
 }
 
+// Who may not know what others asked isn't told how much of a prompt was there already, in any form of answer.
+TEST_F(OpenAiTest, CachedTokensAreShownOnlyWhenTheOperatorSaysSo) {
+  const Json whole = {{"prompt", "Hello"}};
+  const Json streamed = {{"prompt", "Hello"}, {"stream", true}, {"stream_options", {{"continuous_usage_stats", true}}}};
+  const Json chat = {{"messages", {{{"role", "user"}, {"content", "Hello"}}}}};
+  start();
+  for (const std::string& body : {post("/v1/completions", whole).body, post("/v1/completions", streamed).body,
+                                  post("/v1/chat/completions", chat).body}) {
+    EXPECT_NE(body.find("prompt_tokens"), std::string::npos) << body;
+    EXPECT_EQ(body.find("cached"), std::string::npos) << body;
+  }
+  TearDown();
+  options_.show_cached_tokens = true;
+  start();
+  EXPECT_EQ(post("/v1/completions", whole).json()["usage"]["prompt_tokens_details"]["cached_tokens"], 1);
+}
+
+TEST_F(OpenAiTest, ACacheSaltReachesTheEngineAsADigest) {
+  start();
+  for (const char* salt : {"mine", "another's", "mine"}) {
+    ASSERT_EQ(post("/v1/completions", {{"prompt", "Hello"}, {"cache_salt", salt}}).status, 200);
+  }
+  ASSERT_EQ(post("/v1/completions", {{"prompt", "Hello"}}).status, 200);
+  const std::vector<Request> requests = engine_->requests();
+  EXPECT_EQ(requests[0].cache_salt.size(), kCacheSaltBytesMax);
+  EXPECT_EQ(requests[0].cache_salt, requests[2].cache_salt);
+  EXPECT_NE(requests[0].cache_salt, requests[1].cache_salt);
+  EXPECT_EQ(requests[3].cache_salt, "");
+}
+
 TEST_F(OpenAiTest, SixteenTokensUnlessTold) {
   start({.text = std::string(200, '?')});
   const Json body = post("/v1/completions", {{"prompt", "Hello"}, {"ignore_eos", true}}).json();
@@ -59,8 +90,166 @@ TEST_F(OpenAiTest, TheModelFieldChoosesTheAdapter) {
   const Json error = unknown.json()["error"];
   EXPECT_EQ(error["param"], "model");
   EXPECT_EQ(error["code"], "model_not_found");
-  for (const char* name : {"seedling", "banking", "poet"})
-    EXPECT_NE(error["message"].get<std::string>().find(name), std::string::npos);
+}
+
+TEST_F(OpenAiTest, AnUnknownNameIsToldItsNearMissAndNoOther) {
+  start();
+  for (const char* route : {"/v1/completions", "/generate"}) {
+    const auto refused = [&](const std::string& name) {
+      const Received answer = post(route, {{"model", name}, {"prompt", "x"}, {"inputs", "x"}, {"parameters", {{"adapter_id", name}}}});
+      EXPECT_EQ(answer.status, 404);
+      EXPECT_LT(answer.body.size(), 500u);
+      return answer.body;
+    };
+    const std::string near = refused("bankin");
+    EXPECT_NE(near.find("banking"), std::string::npos) << near;
+    EXPECT_EQ(near.find("poet"), std::string::npos) << near;
+    for (const std::string& name : {std::string("nobody"), std::string(100000, 'b')}) {
+      const std::string far = refused(name);
+      for (const char* known : {"banking", "poet", "seedling"}) EXPECT_EQ(far.find(known), std::string::npos) << far;
+    }
+  }
+}
+
+TEST_F(OpenAiTest, UnusableAdaptersAre422WhateverIsWrongWithThem) {
+  for (const Code code : {Code::kInvalidArgument, Code::kFailedPrecondition, Code::kUnsupported, Code::kDataLoss,
+                          Code::kOutOfMemory}) {
+    start({.fail = Status(code, "its file is not right")});
+    for (const bool stream : {false, true}) {
+      const Received answer = post("/v1/completions", {{"model", "poet"}, {"prompt", "x"}, {"stream", stream}});
+      EXPECT_EQ(answer.status, 422) << code_name(code);
+      EXPECT_EQ(answer.json()["error"]["param"], "model");
+      EXPECT_EQ(post(stream ? "/generate_stream" : "/generate", {{"inputs", "x"}, {"parameters", {{"adapter_id", "poet"}}}}).status, 424);
+    }
+    TearDown();
+  }
+}
+
+TEST_F(OpenAiTest, EveryAnswerSaysWhatAnswered) {
+  start();
+  for (const bool stream : {false, true}) {
+    const Received answer = post("/v1/completions", {{"model", "poet"}, {"prompt", "x"}, {"stream", stream}});
+    EXPECT_EQ(answer.headers.at("x-adapter-id"), "poet");
+    EXPECT_EQ(answer.headers.at("x-adapter-version"), "1");
+    EXPECT_EQ(answer.headers.at("x-adapter-digest"), std::string(64, 'a'));
+  }
+  const Received base = post("/v1/completions", {{"prompt", "x"}});
+  EXPECT_EQ(base.headers.at("x-model-id"), "seedling");
+  EXPECT_FALSE(base.headers.contains("x-adapter-id"));
+  const auto fingerprint = [&](const char* model) {
+    return post("/v1/completions", {{"model", model}, {"prompt", "x"}}).json()["system_fingerprint"].get<std::string>();
+  };
+  EXPECT_EQ(fingerprint("seedling"), fingerprint("seedling"));
+  EXPECT_NE(fingerprint("seedling"), fingerprint("poet"));
+}
+
+TEST(Identity, TheFingerprintIsOfAllThatAnAnswerDependsOn) {
+  const ServedModel base{.dtype = "bf16", .arithmetic = "f32-fma", .version = "1", .digest = "d"};
+  const Identity poet{.adapter = "poet", .version = 1, .digest = "aa"};
+  std::set<std::string> prints = {system_fingerprint(base, poet), system_fingerprint(base, {})};
+  for (const auto field : {&ServedModel::dtype, &ServedModel::arithmetic, &ServedModel::version, &ServedModel::digest}) {
+    ServedModel other = base;
+    other.*field = "other";
+    prints.insert(system_fingerprint(other, poet));
+  }
+  EXPECT_EQ(prints.size(), 6u);
+  EXPECT_EQ(system_fingerprint(base, {.adapter = "renamed", .version = 7, .digest = "aa"}), system_fingerprint(base, poet));
+}
+
+TEST_F(OpenAiTest, AnAdaptersOwnEndTokenEndsItsAnswers) {
+  const Path dir = testing::TempDir() + "/own_end";
+  std::filesystem::create_directories(dir);
+  std::ofstream(dir / "generation_config.json") << R"({"eos_token_id": [17, 2]})";
+  library_.add("own", dir.string());
+  start();
+  ASSERT_EQ(post("/v1/completions", {{"model", "own"}, {"prompt", "x"}}).status, 200);
+  ASSERT_EQ(post("/v1/completions", {{"model", "poet"}, {"prompt", "x"}}).status, 200);
+  EXPECT_EQ(engine_->requests()[0].eos_ids, (std::vector<int32_t>{2, 17}));
+  EXPECT_EQ(engine_->requests()[1].eos_ids, std::vector<int32_t>{2});
+}
+
+TEST_F(OpenAiTest, AStopTextThatIsASpecialTokenStops) {
+  start({.text = " one<s> two"});
+  const Json body = post("/v1/completions", {{"prompt", "x"}, {"stop", "<s>"}}).json();
+  EXPECT_EQ(body["choices"][0]["text"], " one");
+  EXPECT_EQ(body["choices"][0]["finish_reason"], "stop");
+  EXPECT_EQ(body["choices"][0]["stop_reason"], "<s>");
+  const Json lorax =
+      post("/generate", {{"inputs", "x"}, {"parameters", {{"stop", {"e<s>"}}, {"details", true}}}}).json();
+  EXPECT_EQ(lorax["generated_text"], " one");
+  EXPECT_EQ(lorax["details"]["finish_reason"], "stop_sequence");
+  EXPECT_EQ(post("/v1/completions", {{"prompt", "x"}, {"stop", "e t"}}).json()["choices"][0]["text"], " on");
+}
+
+TEST_F(OpenAiTest, ADeveloperIsASystemToATemplateThatKnowsNone) {
+  start();
+  const auto ask = [&](const char* role) {
+    return post("/v1/chat/completions", {{"messages", {{{"role", role}, {"content", "Be kind."}}, {{"role", "user"}, {"content", "a"}}}}}).status;
+  };
+  ASSERT_EQ(ask("system"), 200);
+  ASSERT_EQ(ask("developer"), 200);
+  EXPECT_EQ(engine_->requests()[0].prompt, engine_->requests()[1].prompt);
+}
+
+TEST_F(OpenAiTest, TheBaseAnswersToAllItsNames) {
+  aliases_ = {"gpt-4o", "default"};
+  start();
+  for (const char* name : {"seedling", "gpt-4o", "default"}) {
+    const Json body = post("/v1/completions", {{"model", name}, {"prompt", "x"}}).json();
+    EXPECT_EQ(body["model"], name);
+    EXPECT_EQ(get(std::string("/v1/models/") + name).json()["id"], name);
+  }
+  EXPECT_EQ(get("/v1/models").json()["data"].size(), 5u);
+}
+
+TEST_F(OpenAiTest, WholeNumbersAreSeedsHoweverTheyAreWritten) {
+  start();
+  for (const char* seed : {"5", "5.0"}) {
+    const std::string body = std::string("{\"prompt\": \"x\", \"seed\": ") + seed + "}";
+    ASSERT_EQ(TestClient(server_->port()).request("POST", "/v1/completions", body).status, 200);
+  }
+  EXPECT_EQ(engine_->requests()[0].sampling.seed, 5u);
+  EXPECT_EQ(engine_->requests()[1].sampling.seed, 5u);
+}
+
+TEST_F(OpenAiTest, TextOffsetsPointIntoTheReturnedText) {
+  start();
+  const auto check = [](const Json& choice) {
+    const std::string text = choice["text"];
+    const Json& logprobs = choice["logprobs"];
+    size_t last = 0;
+    for (size_t i = 0; i < logprobs["tokens"].size(); ++i) {
+      const std::string token = logprobs["tokens"][i];
+      const size_t offset = logprobs["text_offset"][i];
+      EXPECT_GE(offset, last);
+      last = offset;
+      if (token.starts_with("<")) continue;  // special: no text of its own
+      const std::string bare = token.substr(i == 0 || logprobs["tokens"][i - 1] == "<s>" ? token.find_first_not_of(' ') : 0);
+      EXPECT_EQ(text.substr(offset, bare.size()), bare) << token << " at " << offset << " of " << text;
+    }
+  };
+  const Json ask = {{"prompt", "Hello the bill"}, {"echo", true}, {"logprobs", 1}, {"max_tokens", 20}};
+  const Json of_text = post("/v1/completions", ask).json()["choices"][0];
+  EXPECT_EQ(of_text["logprobs"]["tokens"][0], "<s>");
+  EXPECT_EQ(of_text["logprobs"]["text_offset"][0], 0);
+  EXPECT_EQ(of_text["logprobs"]["text_offset"][1], 0);
+  check(of_text);
+  Json by_ids = ask;
+  by_ids["prompt"] = seedling_tokenizer()->encode("Hello the bill", true).value();
+  check(post("/v1/completions", by_ids).json()["choices"][0]);
+  Json streamed = ask;
+  streamed["stream"] = true;
+  Json joined = {{"text", ""}, {"logprobs", {{"tokens", Json::array()}, {"text_offset", Json::array()}}}};
+  for (const Json& event : post("/v1/completions", streamed).events()) {
+    if (!event.is_object()) continue;
+    const Json& choice = event["choices"][0];
+    joined["text"] = joined["text"].get<std::string>() + choice["text"].get<std::string>();
+    for (const char* name : {"tokens", "text_offset"}) {
+      for (const Json& entry : choice["logprobs"][name]) joined["logprobs"][name].push_back(entry);
+    }
+  }
+  EXPECT_EQ(joined["logprobs"]["text_offset"], of_text["logprobs"]["text_offset"]);
+  check(joined);
 }
 
 TEST_F(OpenAiTest, AStreamSaysTheSameAndEndsWithDone) {
@@ -145,7 +334,7 @@ TEST_F(OpenAiTest, NoEventHoldsHalfACodePoint) {
   for (const Json& event : events) {
     if (!event.is_object()) continue;
     const std::string piece = event["choices"][0]["delta"].value("content", "");
-    EXPECT_TRUE(valid_utf8(piece));
+    EXPECT_TRUE(is_utf8(piece));
     EXPECT_EQ(piece.find("\uFFFD"), std::string::npos);
   }
 }
@@ -233,19 +422,6 @@ TEST_F(OpenAiTest, AChatUsesTheTemplateAndTheRestOfTheContext) {
   EXPECT_EQ(request.max_tokens + static_cast<int>(request.prompt.size()), 256);
 }
 
-TEST_F(OpenAiTest, AnAdaptersOwnTemplateWins) {
-  const Path dir = testing::TempDir() + "/own_template";
-  std::filesystem::create_directories(dir);
-  std::ofstream(dir / "chat_template.jinja") << "{{ bos_token }}Q: {{ messages[0]['content'] }} ({{ mood }})\nA:";
-  library_.add("own", dir.string());
-  start();
-  const Json ask = {{"model", "own"},
-                    {"messages", {{{"role", "user"}, {"content", "why"}}}},
-                    {"chat_template_kwargs", {{"mood", "calm"}}}};
-  ASSERT_EQ(post("/v1/chat/completions", ask).status, 200);
-  EXPECT_EQ(engine_->requests()[0].prompt, seedling_tokenizer()->encode("<s>Q: why (calm)\nA:", false).value());
-}
-
 TEST_F(OpenAiTest, DefaultsOfTheCheckpointApplyUntilTold) {
   defaults_.temperature = 0.25;
   defaults_.top_k = 7;
@@ -301,6 +477,17 @@ TEST_F(OpenAiTest, AnErrorLaterIsAnEventOfTheStream) {
   EXPECT_EQ(events[events.size() - 2]["error"]["message"], "too late");
   EXPECT_EQ(events.back(), "[DONE]");
   EXPECT_EQ(post("/v1/completions", {{"prompt", "x"}}).status, 504);
+}
+
+TEST_F(OpenAiTest, AStreamThatFailsLateIsCountedAsWhatWentOverTheWire) {
+  start({.fail = Status(Code::kDeadlineExceeded, "too late"), .fail_after = 2});
+  const Received reply = post("/v1/completions", {{"prompt", "x"}, {"max_tokens", 8}, {"stream", true}});
+  EXPECT_EQ(reply.status, 200);
+  const char* const wanted[] = {"umbel_requests_total{adapter=\"base\",route=\"/v1/completions\",status=\"200\"} 1",
+                                "umbel_stream_failures_total{adapter=\"base\"} 1", "lorax_request_failure{err=\"generation\"} 1"};
+  for (const char* line : wanted) {
+    EXPECT_TRUE(soon([&] { return get("/metrics").body.find(line) != std::string::npos; })) << line << "\n" << get("/metrics").body;
+  }
 }
 
 }  // namespace

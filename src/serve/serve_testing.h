@@ -45,8 +45,10 @@ class FakeLibrary final : public AdapterLibrary {
     std::lock_guard lock(mutex_);
     AdapterInfo info;
     info.id = {name, 1, std::string(64, 'a')};
+    if (!chat_template_dir.empty()) info.id.digest += name;  // what its files say is remembered by digest
     info.kind = "lora";
     info.chat_template_dir = chat_template_dir;
+    info.place.folder = chat_template_dir;
     infos_[name] = info;
   }
   Result<AdapterRef> resolve(const std::string& name) override {
@@ -69,13 +71,26 @@ class FakeLibrary final : public AdapterLibrary {
     std::lock_guard lock(mutex_);
     return infos_.erase(name) == 1 ? ok_status() : not_found("no adapter " + name);
   }
+  Result<AdapterId> rollback(const std::string& name, std::optional<int64_t> version) override {
+    std::lock_guard lock(mutex_);
+    const auto found = infos_.find(name);
+    if (found == infos_.end()) return not_found("no adapter " + name);
+    if (version.value_or(1) != 1) return failed_precondition("no kept version " + std::to_string(*version));
+    return AdapterId{.name = name, .version = 1, .digest = "d1"};
+  }
   std::vector<AdapterInfo> list() const override {
     std::lock_guard lock(mutex_);
     std::vector<AdapterInfo> infos;
     for (const auto& [name, info] : infos_) infos.push_back(info);
     return infos;
   }
+  AdapterInfo info(const AdapterRef& ref) const override {
+    std::lock_guard lock(mutex_);
+    const auto found = infos_.find(fake_name(ref));
+    return found == infos_.end() ? AdapterInfo() : found->second;
+  }
   size_t resident_bytes() const override { return 4096; }
+  LibraryStats stats() const override { return {.loads = 5, .failures = 1, .evictions = 2, .load_time = from_seconds(1.5)}; }
   void rescan() override {}
 
  private:
@@ -171,6 +186,7 @@ class FakeEngine final : public Engine {
   }
   void end(Stream& stream, TokenEvent event, const Request& request) {
     event.prompt_tokens = static_cast<int32_t>(request.prompt.size());
+    event.cached_tokens = 1;
     event.times.total = from_seconds(0.01);
     {
       std::lock_guard lock(mutex_);
@@ -269,6 +285,7 @@ class TestClient {
     if (socket_ >= 0) ::close(socket_);
     socket_ = -1;
   }
+  int socket() const { return socket_; }
   void send(const std::string& bytes) { (void)!::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
   // Bytes as they come, at least one; "" at the end of the connection.
   std::string receive_some() {
@@ -348,7 +365,7 @@ class TestClient {
 };
 
 // A server over the fakes on a free port.
-class ServeTest : public testing::Test {
+class ServeTest : public ::testing::Test {
  protected:
   void start(FakeScript script = {}) {
     engine_ = std::make_unique<FakeEngine>(std::move(script));
@@ -357,10 +374,12 @@ class ServeTest : public testing::Test {
     ServeParts parts;
     parts.engine = engine_.get();
     parts.library = &library_;
-    parts.tokenizer = seedling_tokenizer();
+    parts.tokenizer = tokenizer_;
     parts.chat_template = ChatTemplate::load(seedling_dir()).value();
+    parts.template_workers = template_workers_;
     parts.model.name = "seedling";
     parts.model.eos_ids = {2};
+    parts.model.aliases = aliases_;
     parts.defaults = defaults_;
     options_.port = 0;
     server_ = Server::start(std::move(parts), options_).value();
@@ -380,8 +399,11 @@ class ServeTest : public testing::Test {
     return false;
   }
 
+  std::shared_ptr<const Tokenizer> tokenizer_ = seedling_tokenizer();
   ServeOptions options_;
   SamplingDefaults defaults_;
+  std::vector<std::string> aliases_;
+  std::shared_ptr<TemplateWorkers> template_workers_;  // null: adapters' own templates are not used
   FakeLibrary library_;
   std::unique_ptr<FakeEngine> engine_;
   std::unique_ptr<Server> server_;

@@ -1,7 +1,5 @@
 #include "serve/session.h"
 
-#include <algorithm>
-
 namespace umbel::serve {
 
 double Answer::logprob_sum() const {
@@ -16,7 +14,7 @@ Session::Session(std::shared_ptr<Stream> stream, SessionOptions options, const s
     : stream_(std::move(stream)),
       options_(std::move(options)),
       detokenizer_(options_.tokenizer, options_.skip_special, options_.prompt_tail),
-      matcher_(options_.include_stop ? std::vector<std::string>{} : options_.stops, false) {
+      matcher_(options_.stops, options_.include_stop ? StopText::kKept : StopText::kCut) {
   stream_->set_bell([weak = std::weak_ptr<Bell>(bell)] {
     if (const auto bell = weak.lock()) bell->ring();
   });
@@ -37,7 +35,7 @@ std::optional<Progress> Session::poll() {
   if (progress.finish != FinishReason::kNone) {
     if (answer_.stop_string.empty()) {
       progress.text += admit(detokenizer_.flush());
-      if (answer_.stop_string.empty()) progress.text += matcher_.flush();
+      if (answer_.stop_string.empty() && options_.stops != nullptr) progress.text += matcher_.flush();
     }
     if (!answer_.stop_string.empty()) progress.finish = FinishReason::kStop;
     answer_.status = std::move(event->status);
@@ -64,6 +62,10 @@ void Session::take_token(const TokenEvent& event, Progress& progress) {
     const bool too_early = static_cast<int32_t>(answer_.tokens.size()) < options_.min_tokens;
     bytes_in_ += token.text.size();
     progress.text = too_early ? token.text : admit(token.text);
+    if (!too_early && hides(token.id)) {
+      progress.text += matcher_.push_hidden(options_.tokenizer->token(token.id).value_or(""));
+      if (matcher_.stopped()) answer_.stop_string = matcher_.matched();
+    }
   }
   if (!answer_.stop_string.empty() && progress.finish == FinishReason::kNone) {
     progress.finish = FinishReason::kStop;
@@ -72,31 +74,15 @@ void Session::take_token(const TokenEvent& event, Progress& progress) {
   progress.tokens.push_back(std::move(token));
 }
 
-// Text that may be shown now that this piece has come; finds stop strings.
+bool Session::hides(TokenId id) const {
+  return options_.stops_at_special && options_.skip_special && options_.tokenizer->is_special(id);
+}
+
 std::string Session::admit(std::string text) {
-  if (options_.stops.empty()) return text;
-  if (options_.include_stop) return find_kept_stop(std::move(text));
+  if (options_.stops == nullptr) return text;
   std::string shown = matcher_.push(text);
   if (matcher_.stopped()) answer_.stop_string = matcher_.matched();
   return shown;
-}
-
-// A stop string that stays in the text needs no holding back: what came before it is shown in any case.
-std::string Session::find_kept_stop(std::string text) {
-  const size_t before = tail_.size();
-  tail_ += text;
-  size_t end = std::string::npos;
-  size_t longest = 0;
-  for (const std::string& stop : options_.stops) {
-    longest = std::max(longest, stop.size());
-    const size_t at = stop.empty() ? std::string::npos : tail_.find(stop);
-    if (at == std::string::npos || at + stop.size() >= end) continue;
-    end = at + stop.size();
-    answer_.stop_string = stop;
-  }
-  if (end != std::string::npos) return text.substr(0, end > before ? end - before : 0);
-  if (tail_.size() + 1 > longest) tail_.erase(0, tail_.size() + 1 - longest);
-  return text;
 }
 
 }  // namespace umbel::serve

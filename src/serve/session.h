@@ -21,9 +21,11 @@ namespace umbel::serve {
 struct SessionOptions {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::vector<TokenId> prompt_tail;  // the last few prompt ids
-  std::vector<std::string> stops;
-  bool include_stop =
-      false;  // keep the stop string (LoRAX, vLLM's include_stop_str_in_output), or the stop token's text
+  std::shared_ptr<const StopList> stops;  // null = none
+  // Some stop string has a special token in it: these count as text there, shown or not.
+  bool stops_at_special = false;
+  // Keep the stop string (LoRAX, vLLM's include_stop_str_in_output), or the stop token's text.
+  bool include_stop = false;
   bool skip_special = true;
   int32_t min_tokens = 0;  // stop strings count only in text after so many tokens
 };
@@ -70,14 +72,14 @@ class Session {
 
  private:
   void take_token(const TokenEvent& event, Progress& progress);
+  bool hides(TokenId id) const;
+  // Text that may be shown now that this piece has come; finds stop strings.
   std::string admit(std::string text);
-  std::string find_kept_stop(std::string text);
 
   std::shared_ptr<Stream> stream_;
   const SessionOptions options_;
   Detokenizer detokenizer_;
   StopMatcher matcher_;
-  std::string tail_;     // include_stop: the end of the text that stop strings are searched in
   size_t bytes_in_ = 0;  // text from the detokenizer so far
   Answer answer_;
 };

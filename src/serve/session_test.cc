@@ -28,6 +28,9 @@ class SessionTest : public testing::Test {
     event.finish = finish;
     stream_->push(std::move(event));
   }
+  static std::shared_ptr<const StopList> list(std::vector<std::string> stops) {
+    return std::make_shared<const StopList>(std::move(stops));
+  }
   static std::string drain(Session& session) {
     std::string text;
     while (const auto progress = session.poll()) text += progress->text;
@@ -50,7 +53,7 @@ TEST_F(SessionTest, TextIsWhatTheTokensSay) {
 }
 
 TEST_F(SessionTest, TextHeldForAStopStringComesAtTheEnd) {
-  const auto session = make({.stops = {"bill.!"}});
+  const auto session = make({.stops = list({"bill.!"})});
   say(" pay the bill.");
   const std::string before = drain(*session);
   EXPECT_EQ(before, " pay the ");
@@ -60,7 +63,7 @@ TEST_F(SessionTest, TextHeldForAStopStringComesAtTheEnd) {
 }
 
 TEST_F(SessionTest, AStopStringEndsItAndAbandonsTheStream) {
-  const auto session = make({.stops = {"the"}});
+  const auto session = make({.stops = list({"the"})});
   say(" pay the bill.");
   EXPECT_EQ(drain(*session), " pay ");
   EXPECT_EQ(session->answer().finish, FinishReason::kStop);
@@ -70,7 +73,7 @@ TEST_F(SessionTest, AStopStringEndsItAndAbandonsTheStream) {
 }
 
 TEST_F(SessionTest, AStopStringInTheVeryLastTextCounts) {
-  const auto session = make({.stops = {"bill"}});
+  const auto session = make({.stops = list({"bill"})});
   const std::vector<TokenId> ids = seedling_tokenizer()->encode(" pay the bill", false).value();
   for (size_t i = 0; i < ids.size(); ++i)
     push(ids[i], i + 1 == ids.size() ? FinishReason::kLength : FinishReason::kNone);
@@ -79,10 +82,27 @@ TEST_F(SessionTest, AStopStringInTheVeryLastTextCounts) {
 }
 
 TEST_F(SessionTest, AKeptStopStringIsShownAndNothingAfterIt) {
-  const auto session = make({.stops = {"he b"}, .include_stop = true});
+  const auto session = make({.stops = list({"he b"}), .include_stop = true});
   say(" pay the bill.");
   EXPECT_EQ(drain(*session), " pay the b");
   EXPECT_EQ(session->answer().stop_string, "he b");
+}
+
+TEST_F(SessionTest, ASpecialTokenOfAStopStringStopsThoughItIsNotShown) {
+  const TokenId special = *seedling_tokenizer()->id_of("<s>");
+  ASSERT_TRUE(seedling_tokenizer()->is_special(special));
+  for (const bool kept : {false, true}) {
+    for (const char* stop : {"<s>", "bill<s>"}) {
+      stream_ = std::make_shared<Stream>(1);
+      const auto session = make({.stops = list({stop}), .stops_at_special = true, .include_stop = kept});
+      say(" pay the bill");
+      push(special);
+      say(" twice");
+      EXPECT_EQ(drain(*session), kept || std::string(stop) == "<s>" ? " pay the bill" : " pay the ");
+      EXPECT_EQ(session->answer().finish, FinishReason::kStop);
+      EXPECT_EQ(session->answer().stop_string, stop);
+    }
+  }
 }
 
 TEST_F(SessionTest, ForgottenSessionsAbandon) {
@@ -109,7 +129,7 @@ TEST_F(SessionTest, AgreesWithSearchingTheWholeText) {
     for (uint64_t i = 0; i < 5 + random.next_below(20); ++i) text += alphabet[random.next_below(4)];
     for (uint64_t i = 0; i < 1 + random.next_below(4); ++i) stop += alphabet[random.next_below(4)];
     stream_ = std::make_shared<Stream>(1);
-    const auto session = make({.stops = {stop}});
+    const auto session = make({.stops = list({stop})});
     for (char c : text) push(*seedling_tokenizer()->id_of(c == ' ' ? "\u0120" : std::string(1, c)));
     push(2, FinishReason::kEos);
     std::string shown;
@@ -129,7 +149,7 @@ TEST(TokenTexts, BytesOfTokensJoinToTheText) {
   const std::vector<TokenId> ids = seedling_tokenizer()->encode(text, false).value();
   for (TokenId id : ids) {
     joined += texts.bytes(id);
-    if (!valid_utf8(texts.bytes(id))) {
+    if (!is_utf8(texts.bytes(id))) {
       split = true;
       EXPECT_TRUE(texts.text(id).starts_with("bytes:\\x")) << texts.text(id);
     }
@@ -156,11 +176,21 @@ TEST(TokenTexts, SentencePieceTokensKeepTheirSpaceAndBytes) {
 
 TEST(Unicode, StrictUtf8) {
   for (const char* good : {"", "a", "\u00e9", "\u20ac", "\U0001F33C", "\xf4\x8f\xbf\xbf", "\xee\x80\x80"})
-    EXPECT_TRUE(valid_utf8(good)) << good;
+    EXPECT_TRUE(is_utf8(good)) << good;
   for (const char* bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
                           "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xe2\x82"})
-    EXPECT_FALSE(valid_utf8(bad));
+    EXPECT_FALSE(is_utf8(bad));
   EXPECT_EQ(code_points("caf\u00e9 \U0001F33C"), 6u);
+}
+
+TEST(Unicode, PlacesAreCountedInAnyOrder) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += i % 3 == 0 ? "\U0001F33C" : i % 3 == 1 ? "\u00e9" : "a";
+  for (const size_t size : {size_t{0}, size_t{63}, size_t{64}, size_t{65}, size_t{128}, text.size()}) {
+    const std::string_view part = std::string_view(text).substr(0, size);
+    const CodePointIndex points(part);
+    for (size_t byte = size + 1; byte-- > 0;) EXPECT_EQ(points.before(byte), code_points(part.substr(0, byte)));
+  }
 }
 
 TEST(HttpMessage, HeadersOfStrangersCantBreakTheHead) {

@@ -1,7 +1,9 @@
-// TemplateShelf: the chat template that a request gets: its adapter's own chat_template.jinja, else the base's.
+// TemplateShelf: the chat template that a request gets: its adapter's own, wherever it stands in the folder
+// (chat_template.jinja, else tokenizer_config.json), and else the base's.
 //
-// Any thread. At most kTemplatesMax adapters' templates are kept; they are found by name and content digest, so a
-// changed folder gets its new template.
+// Any thread. Adapters' templates are strangers' and are rendered by ServeParts::template_workers; without those the
+// base's is used. At most kTemplatesMax are kept; they are found by name and content digest, so a changed folder gets its
+// new template.
 #pragma once
 
 #include <map>
@@ -19,14 +21,16 @@ class TemplateShelf {
   // parts outlives it.
   explicit TemplateShelf(const ServeParts& parts) : parts_(parts) {}
 
-  // adapter: "" = base. kUnsupported when neither has one.
-  Result<std::shared_ptr<const ChatTemplate>> find(const std::string& adapter);
+  // Null = base. kUnsupported when neither has one.
+  Result<std::shared_ptr<const ChatTemplate>> find(const AdapterInfo* adapter);
 
  private:
   static constexpr size_t kTemplatesMax = 256;
+  Result<std::shared_ptr<const ChatTemplate>> own(const AdapterInfo& info);
+
   const ServeParts& parts_;
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const ChatTemplate>> shelf_;  // name + "@" + digest
+  std::map<std::string, std::shared_ptr<const ChatTemplate>> shelf_;  // name + "@" + digest; null: it has none
 };
 
 }  // namespace umbel::serve

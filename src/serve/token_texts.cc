@@ -1,6 +1,6 @@
 #include "serve/token_texts.h"
 
-#include "serve/unicode.h"
+#include "io/json.h"
 
 namespace umbel::serve {
 namespace {
@@ -75,12 +75,13 @@ std::string TokenTexts::bytes(TokenId id) const {
     const auto text = tokenizer_->decode(pair, false);
     if (text.ok() && text->starts_with(anchor_text_)) return text->substr(anchor_text_.size());
   }
-  return tokenizer_->decode({&id, 1}, false).ok() ? *tokenizer_->decode({&id, 1}, false) : *entry;
+  const auto text = tokenizer_->decode({&id, 1}, false);
+  return text.ok() ? *text : *entry;
 }
 
 std::string TokenTexts::text(TokenId id) const {
   std::string raw = bytes(id);
-  if (valid_utf8(raw)) return raw;
+  if (is_utf8(raw)) return raw;
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string shown = "bytes:";
   for (char c : raw) {

@@ -1,4 +1,5 @@
-// TokenTexts: what one token by itself reads like, for logprobs and token lists. (Running text comes from Detokenizer.)
+// TokenTexts: a tokenizer, and what one token by itself reads like, for logprobs and token lists. (Running text comes from
+// Detokenizer.)
 //
 // Immutable; any thread.
 #pragma once
@@ -23,6 +24,7 @@ class TokenTexts {
   // bytes() when they are valid UTF-8, else OpenAI's form "bytes:\xe2\x80".
   std::string text(TokenId id) const;
   bool is_special(TokenId id) const { return tokenizer_->is_special(id); }
+  const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
 
  private:
   std::optional<std::string> byte_level_bytes(const std::string& entry) const;

@@ -1,14 +1,28 @@
-// UTF-8 at the door: is it valid, how many code points.
+// Code points of UTF-8 text: how many, and how many before a byte.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace umbel::serve {
 
-// Strict (RFC 3629): no overlong forms, no surrogates, nothing past U+10FFFF.
-bool valid_utf8(std::string_view text);
 // Bytes that start a code point; what Python calls len() of valid text.
 size_t code_points(std::string_view text);
+
+// code_points(text.substr(0, byte)) in any order at a constant price: one pass over the text, 8 bytes for 64 of it. text
+// outlives it.
+class CodePointIndex {
+ public:
+  explicit CodePointIndex(std::string_view text);
+  // byte past the end counts as the end.
+  size_t before(size_t byte) const;
+
+ private:
+  static constexpr size_t kStride = 64;
+  std::string_view text_;
+  std::vector<size_t> points_;  // before byte k * kStride
+};
 
 }  // namespace umbel::serve

@@ -98,19 +98,27 @@ Tensor dense_update(const TargetTable& targets, int32_t index, const Adapter& ad
     for (int64_t i = 0; i < target.out; ++i) made.f32()[i] = gain[i] - target.vector[i];
     return made;
   }
-  if (target.kind == TargetKind::kEmbedding) {
+  if (target.kind == TargetKind::kPosition) {
+    if (adapter.positions() == nullptr) return made;
+    made = Tensor(DType::kF32, {target.in, target.out});
+    std::copy_n(adapter.positions(), target.in * target.out, made.f32());
+  } else if (target.kind == TargetKind::kEmbedding) {
     if (adapter.embedding() == nullptr) return made;
     made = merge_embedding(target, adapter.embedding());
   } else {
     if (adapter.linear(index) == nullptr) return made;
     made = merge_linear(target, adapter.linear(index)).weight;
   }
-  std::vector<float> row(made.shape()[1]);
-  for (int64_t r = 0; r < made.shape()[0]; ++r) {
+  // In the base's shape: of a resized vocabulary the rows that both have.
+  const bool by_input = target.kind == TargetKind::kEmbedding || target.kind == TargetKind::kPosition;
+  const int64_t rows = by_input ? target.in : target.out, cols = made.shape()[1];
+  Tensor update(DType::kF32, {rows, cols});
+  std::vector<float> row(cols);
+  for (int64_t r = 0; r < std::min(rows, made.shape()[0]); ++r) {
     read_weight_row(target, r, row.data());
-    for (size_t i = 0; i < row.size(); ++i) made.f32()[r * static_cast<int64_t>(row.size()) + static_cast<int64_t>(i)] -= row[i];
+    for (int64_t i = 0; i < cols; ++i) update.f32()[r * cols + i] = made.f32()[r * cols + i] - row[i];
   }
-  return made;
+  return update;
 }
 
 }  // namespace

@@ -37,7 +37,8 @@ struct AdapterDifference {
 // W' = W o M; anything else tensor by tensor.
 Result<AdapterDifference> compare_adapters(const AdapterSource& first, const AdapterSource& second);
 
-// With a base: dW = W' - W of every weight that one of them changes, whatever their kinds.
+// With a base: dW = W' - W of every weight that one of them changes, whatever their kinds; tokens that an adapter's own
+// vocabulary adds are left out.
 AdapterDifference compare_adapters_on(const TargetTable& targets, const Adapter& first, const Adapter& second);
 
 }  // namespace umbel

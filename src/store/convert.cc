@@ -6,11 +6,12 @@
 #include <set>
 
 #include "adapters/hadamard_modules.h"
+#include "adapters/kind_tensors.h"
+#include "adapters/registry.h"
+#include "adapters/tensor_names.h"
 
 namespace umbel {
 namespace {
-
-constexpr std::string_view kPrefix = "base_model.model.";
 
 // The new folder while it is made. Names of tensors that a conversion handled are in `done`; the rest is copied.
 struct Work {
@@ -21,8 +22,6 @@ struct Work {
   std::set<std::string> done = {};
 };
 
-std::string full_name(const std::string& path, const std::string& suffix) { return std::string(kPrefix) + path + "." + suffix; }
-
 Tensor copied(const TensorView& view) {
   Tensor made(view.dtype, view.shape);
   std::memcpy(made.data(), view.data, view.bytes());
@@ -30,8 +29,8 @@ Tensor copied(const TensorView& view) {
 }
 
 // The fields that all kinds share.
-Json common_fields(const Json& from, const char* peft_type) {
-  Json made{{"peft_type", peft_type}};
+OrderedJson common_fields(const OrderedJson& from, const char* peft_type) {
+  OrderedJson made{{"peft_type", peft_type}};
   for (const char* name : {"base_model_name_or_path", "task_type", "inference_mode", "revision", "auto_mapping", "target_modules",
                            "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save"}) {
     if (from.contains(name)) made[name] = from[name];
@@ -39,7 +38,7 @@ Json common_fields(const Json& from, const char* peft_type) {
   return made;
 }
 
-Json as_number(double value) {
+OrderedJson as_number(double value) {
   if (value == std::floor(value) && std::fabs(value) < 1e15) return static_cast<int64_t>(value);
   return value;
 }
@@ -57,36 +56,40 @@ T commonest(const std::map<std::string, T>& values) {
 Status flip_rslora(Work& work) {
   const AdapterSpec& spec = work.input.source.spec;
   const bool to_rslora = work.to == "rslora";
-  ASSIGN_OR_RETURN(const double plain, json_field_or<double>(work.input.config, "lora_alpha", 8.0));
+  ASSIGN_OR_RETURN(const double plain, json_field_or<double>(work.input.config, "lora_alpha", kLoraAlphaDefault));
   std::map<std::string, double> alphas;
   for (const auto& [name, view] : work.input.source.tensors) {
-    for (const std::string suffix : {".lora_A.weight", ".lora_embedding_A"}) {
-      if (!name.starts_with(kPrefix) || !name.ends_with(suffix)) continue;
-      const std::string path = name.substr(kPrefix.size(), name.size() - kPrefix.size() - suffix.size());
-      ASSIGN_OR_RETURN(const int64_t rank, spec.rank_at(path, 8));
+    for (const KindTensor& factor : {kLoraA, kLoraEmbeddingA}) {
+      const std::string_view own = without_prefix(name);
+      const size_t length = path_length(own);
+      if (length == 0 || own.substr(length + 1) != factor.suffix) continue;
+      const std::string path(own.substr(0, length));
+      ASSIGN_OR_RETURN(const int64_t rank, spec.rank_at(path, default_rank(spec.peft_type)));
       ASSIGN_OR_RETURN(const double alpha, spec.alpha_at(path, plain));
-      const double root = std::sqrt(static_cast<double>(rank));
-      alphas[path] = to_rslora ? alpha / root : alpha * root;
+      alphas[path] = flipped_lora_alpha(alpha, rank, to_rslora);
     }
   }
   if (alphas.empty()) return invalid_argument("adapter_model.safetensors holds no lora_A");
   const double most = commonest(alphas);
-  Json& config = work.files.config;
+  OrderedJson& config = work.files.config;
   config["use_rslora"] = to_rslora;
   config["lora_alpha"] = as_number(most);
-  config["alpha_pattern"] = Json::object();
+  config["alpha_pattern"] = OrderedJson::object();
   for (const auto& [path, alpha] : alphas) {
     if (alpha != most) config["alpha_pattern"][path] = as_number(alpha);
   }
   return ok_status();
 }
 
-// ---- vera -> lora ------------------------------------------------------------------------------------------------------
+// ---- vera, loha, miss -> lora ------------------------------------------------------------------------------------------------------
 
-Status vera_to_lora(Work& work) {
-  if (work.input.built == nullptr) return unsupported("vera to lora slices shared projections to the sizes of the base's layers, so it needs --base");
+// Kinds that are one low-rank product at each module once they are on their base.
+Status low_rank_to_lora(Work& work) {
+  if (work.input.built == nullptr) {
+    return unsupported(work.from + " to lora multiplies factors out to the sizes of the base's layers, so it needs --base");
+  }
   ASSIGN_OR_RETURN(const LoraModules modules, low_rank_modules(*work.input.built, *work.input.targets));
-  Json config = common_fields(work.input.config, "LORA");
+  OrderedJson config = common_fields(work.input.config, "LORA");
   config.update({{"lora_dropout", 0.0}, {"bias", "none"}, {"fan_in_fan_out", false}, {"init_lora_weights", true}});
   ASSIGN_OR_RETURN(PeftFiles files, lora_files(std::move(config), modules, DType::kF32));
   work.files = std::move(files);
@@ -96,8 +99,8 @@ Status vera_to_lora(Work& work) {
 
 // ---- ia3 <-> flora -----------------------------------------------------------------------------------------------------
 
-Json flora_config(const Json& from, bool residual, int64_t rank) {
-  Json config = common_fields(from, "FLORA");
+OrderedJson flora_config(const OrderedJson& from, bool residual, int64_t rank) {
+  OrderedJson config = common_fields(from, "FLORA");
   config.update({{"flora_format", 1}, {"r", rank}, {"flora_alpha", nullptr}, {"reduction", "sum"}, {"store_offset", false},
                  {"form", residual ? "residual" : "multiplicative"}, {"scale_bias", false}, {"bias", "none"}});
   return config;
@@ -107,10 +110,11 @@ Status ia3_to_flora(Work& work) {
   work.files.config = flora_config(work.input.config, false, 1);
   work.files.config["scale_bias"] = true;
   for (const auto& [name, view] : work.input.source.tensors) {
-    if (!name.ends_with(".ia3_l")) continue;
+    const std::string_view own = without_prefix(name);
+    const size_t length = path_length(own);
+    if (length == 0 || own.substr(length + 1) != kIa3Input.suffix) continue;
     const bool input_side = view.shape.size() == 2 && view.shape[0] == 1;  // [1, in]; the output side is [out, 1]
-    const std::string stem = name.substr(0, name.size() - std::string(".ia3_l").size());
-    work.files.tensors[stem + (input_side ? ".flora_A" : ".flora_B")] = copied(view);
+    work.files.tensors[tensor_name(own.substr(0, length), (input_side ? kFloraTensors.a : kFloraTensors.b).suffix)] = copied(view);
     work.done.insert(name);
   }
   return ok_status();
@@ -131,7 +135,7 @@ Status flora_to_ia3(Work& work) {
     }
     all.push_back(path);
     if (in) input_side.push_back(path);
-    work.files.tensors[full_name(path, "ia3_l")] = std::move(in ? module.a : module.b);
+    work.files.tensors[tensor_name(path, (in ? kIa3Input : kIa3Output).suffix)] = std::move(in ? module.a : module.b);
   }
   work.files.config = common_fields(work.input.config, "IA3");
   work.files.config.update({{"target_modules", all}, {"feedforward_modules", input_side}, {"fan_in_fan_out", false}, {"init_ia3_weights", true}});
@@ -186,13 +190,13 @@ Status between_hadamard(Work& work) {
     for (auto& [path, most] : ranks) rank = std::max(rank, most);
     for (auto& [path, own] : ranks) own = rank;
   }
-  Json patterns = Json::object();
+  OrderedJson patterns = OrderedJson::object();
   for (auto& [path, module] : flora.modules) {
     if (ranks[path] != rank) patterns[path] = ranks[path];
     extend(module, extra, ranks[path]);
-    const std::string stem = std::string(to_hira ? "hira" : "flora") + (module.embedding ? "_embedding" : "");
-    work.files.tensors[full_name(path, stem + "_A")] = std::move(module.a);
-    work.files.tensors[full_name(path, stem + "_B")] = std::move(module.b);
+    const HadamardTensors& names = to_hira ? kHiraTensors : kFloraTensors;
+    work.files.tensors[tensor_name(path, (module.embedding ? names.embedding_a : names.a).suffix)] = std::move(module.a);
+    work.files.tensors[tensor_name(path, (module.embedding ? names.embedding_b : names.b).suffix)] = std::move(module.b);
   }
   if (to_hira) {
     work.files.config = common_fields(work.input.config, "HIRA");
@@ -217,7 +221,9 @@ struct Conversion {
 constexpr Conversion kConversions[] = {
     {"lora", "rslora", flip_rslora},
     {"rslora", "lora", flip_rslora},
-    {"vera", "lora", vera_to_lora},
+    {"vera", "lora", low_rank_to_lora},
+    {"loha", "lora", low_rank_to_lora},
+    {"miss", "lora", low_rank_to_lora},
     {"ia3", "flora", ia3_to_flora},
     {"flora", "ia3", flora_to_ia3},
     {"flora", "flora-residual", between_hadamard},
@@ -228,13 +234,17 @@ constexpr Conversion kConversions[] = {
     {"hira", "flora", between_hadamard},
 };
 
-constexpr std::string_view kKinds[] = {"lora", "rslora", "dora", "ia3", "vera", "flora", "flora-residual", "hira"};
+constexpr std::string_view kKinds[] = {"lora", "rslora", "dora", "ia3", "vera", "flora", "flora-residual", "hira", "loha", "miss"};
 
 std::string why_not(const std::string& from, const std::string& to) {
-  const auto additive = [](const std::string& kind) { return kind == "lora" || kind == "rslora" || kind == "vera"; };
+  const auto additive = [](const std::string& kind) {
+    return kind == "lora" || kind == "rslora" || kind == "vera" || kind == "loha" || kind == "miss";
+  };
   if (from == "dora") return "DoRA rescales the rows of the whole weight, which is no low-rank update; merge it into its base instead";
   if (to == "dora") return "DoRA's magnitudes are the row norms of one base and would make it another adapter as soon as it is trained";
   if (to == "vera") return "VeRA's shared projections are random, so they can't be made to give a particular update";
+  if (to == "loha") return "a LoHa's rows and columns are products of fewer, which an update has by chance only";
+  if (to == "miss") return "MiSS adds the same block to all shards of a weight, which an update has by chance only";
   if (from == "ia3" && to == "hira") return "go by way of flora: IA3 scales biases, HIRA does not, and that is checked there";
   if (from == "ia3" && to == "flora-residual") return "go by way of flora";
   if (additive(from) != additive(to)) return "a low-rank sum W + BA and an elementwise product W o M have no common form: a product leaves every zero of W zero";
@@ -264,7 +274,9 @@ std::string adapter_kind(const Json& config) {
   const auto on = [&](const char* name) { return config.contains(name) && config[name].is_boolean() && config[name].get<bool>(); };
   if (type == "lora") return on("use_dora") ? "dora" : on("use_rslora") ? "rslora" : "lora";
   if (type == "flora") return config.contains("form") && config["form"] == "residual" ? "flora-residual" : "flora";
-  return type == "ia3" || type == "vera" || type == "hira" ? type : "";
+  const std::vector<std::string> types = kind_types();
+  const auto known = [&](const std::string& one) { return kind_name(one) == type; };
+  return std::any_of(types.begin(), types.end(), known) ? type : "";
 }
 
 Result<PeftFiles> convert_adapter(const ConvertInput& input, std::string_view to, std::optional<DType> dtype) {

@@ -6,7 +6,7 @@
 //   flora -> ia3                the reverse, where it is of rank 1, s = 1, and one factor of each module is all ones
 //   flora <-> flora-residual    one rank more: a component of ones, added or taken away
 //   flora, flora-residual -> hira -> flora-residual    PEFT's name for the residual form with s = 1
-//   vera -> lora                with the base: its vectors multiplied into the shared projections
+//   vera, loha, miss -> lora    with the base: vectors, products and sums multiplied out, r * r ranks for a LoHa's r
 #pragma once
 
 #include <optional>
@@ -18,11 +18,11 @@
 
 namespace umbel {
 
-// "lora", "rslora", "dora", "ia3", "vera", "flora", "flora-residual", "hira"; "" for a type that is not known.
+// "lora", "rslora", "dora", "ia3", "vera", "flora", "flora-residual", "hira", "loha", "miss"; "" for a type that is not known.
 std::string adapter_kind(const Json& config);
 
 struct ConvertInput {
-  const Json& config;
+  const OrderedJson& config;
   const AdapterSource& source;
   // Of the base and the adapter built on it; null where no base was given (some conversions then ask for it).
   const TargetTable* targets = nullptr;

@@ -5,37 +5,48 @@
 #include <algorithm>
 #include <system_error>
 
+#include "base/printable.h"
+#include "base/utc.h"
 #include "store/peft_dir.h"
 
 namespace umbel {
 namespace {
 
-
+constexpr int64_t kNamesRestNs = 1'000'000'000;  // beyond any clock's tick
 
 bool is_name_byte(char c) {
   const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
   return letter || (c >= '0' && c <= '9') || std::string_view("._-+@=:").find(c) != std::string_view::npos;
 }
 
-int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
-
-// Both canonical: is path dir itself or below it?
-bool is_inside(const Path& dir, const Path& path) {
-  return std::mismatch(dir.begin(), dir.end(), path.begin(), path.end()).first == dir.end();
+// Looked at from its own descriptor, so that what is said of it is of one folder.
+FoundFolder look_at(const FolderPlace& place) {
+  FoundFolder found{.place = place};
+  const Result<FolderReader> folder = FolderReader::open(place);
+  if (folder.ok()) {
+    found.stamp = stamp_folder(*folder);
+  } else {
+    found.status = folder.status();
+  }
+  return found;
 }
 
-// Ok when the folder, after links, lies below dir.
-Status check_inside(const Path& dir, const Path& path) {
+// A link that leads elsewhere is worth a word when an adapter is there; nothing of it is read.
+bool is_worth_listing(const FoundFolder& found) {
+  if (found.status.ok()) return found.stamp.has(kAdapterConfigName);
   std::error_code error;
-  const Path root = std::filesystem::canonical(dir, error);
-  if (error) return not_found("the adapters folder " + dir.string() + " cannot be read: " + error.message());
-  const Path target = std::filesystem::canonical(path, error);
-  if (error) return not_found("there is no folder " + path.string());
-  if (!is_inside(root, target) || target == root) {
-    return Status(Code::kInvalidArgument, path.string() + " leads out of the adapters folder, which is not allowed");
-  }
-  if (!std::filesystem::is_directory(target, error)) return invalid_argument(path.string() + " is not a folder");
-  return ok_status();
+  return found.status.code() == Code::kInvalidArgument && std::filesystem::exists(found.place.folder / kAdapterConfigName, error);
+}
+
+// Whether stat() says what it said before of the folder and of each of its files. A name that is new changes the folder itself, a
+// clock's tick or more after any other: one that changed just now is looked at again.
+bool is_unchanged(const NameStamps& stamps, const std::optional<FileStamp>& self, const FoundFolders::value_type& before, int64_t now_ns) {
+  const FoundFolder& folder = before.second;
+  const bool rests = self && self == folder.self && now_ns - self->changed_ns > kNamesRestNs && folder.status.ok();
+  if (!rests || !S_ISDIR(self->mode)) return false;
+  return std::all_of(folder.stamp.files.begin(), folder.stamp.files.end(), [&](const FolderStamp::File& file) {
+    return !S_ISLNK(file.stamp.mode) && stamps.of(before.first + "/" + file.name) == file.stamp;
+  });
 }
 
 }  // namespace
@@ -53,13 +64,13 @@ Status check_adapter_name(std::string_view name) {
 
 int64_t FolderStamp::newest_ns() const {
   int64_t newest = 0;
-  for (const File& file : files) newest = std::max(newest, file.changed_ns);
+  for (const File& file : files) newest = std::max(newest, file.stamp.changed_ns);
   return newest;
 }
 
 size_t FolderStamp::tensor_bytes() const {
   for (const File& file : files) {
-    if (file.name == kAdapterTensorsName) return file.size;
+    if (file.name == kAdapterTensorsName) return file.stamp.size;
   }
   return 0;
 }
@@ -68,34 +79,53 @@ bool FolderStamp::has(std::string_view name) const {
   return std::any_of(files.begin(), files.end(), [&](const File& file) { return file.name == name; });
 }
 
-std::vector<Path> adapter_files(const Path& folder) {
-  std::vector<Path> files = PeftDir::files(folder);
-  files.push_back(folder / kAdapterTemplateName);
-  return files;
+bool FolderStamp::has_text() const {
+  return std::any_of(std::begin(kAdapterTextNames), std::end(kAdapterTextNames), [this](const char* name) { return has(name); });
 }
 
-FolderStamp stamp_folder(const Path& folder) {
+const std::vector<std::string>& adapter_file_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = {kAdapterConfigName, kAdapterTensorsName};
+    all.insert(all.end(), std::begin(kAdapterTextNames), std::end(kAdapterTextNames));
+    return all;
+  }();
+  return names;
+}
+
+FolderStamp stamp_folder(const FolderReader& folder) {
   FolderStamp stamp;
-  for (const Path& path : adapter_files(folder)) {
-    struct stat info {};
-    if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-    stamp.files.push_back({path.filename().string(), static_cast<uint64_t>(info.st_size), info.st_ino,
-                           nanoseconds(info.st_mtim), nanoseconds(info.st_ctim)});
+  for (const std::string& name : adapter_file_names()) {
+    if (const std::optional<FileStamp> file = folder.stamp(name)) stamp.files.push_back({name, *file});
   }
   return stamp;
 }
 
-Result<std::map<std::string, FoundFolder>> scan_folders(const Path& dir) {
+Result<FoundFolders> look_at_folders(const Path& dir, std::span<const std::string> names, const Path& links_root) {
+  FoundFolders found;
+  for (const std::string& name : names) {
+    FoundFolder folder = look_at({.folder = dir / name, .root = dir, .links_root = links_root});
+    if (is_worth_listing(folder)) found.emplace(name, std::move(folder));
+  }
+  return found;
+}
+
+Result<FoundFolders> scan_folders(const Path& dir, const Path& links_root, const FoundFolders& before) {
   std::error_code error;
   std::filesystem::directory_iterator entry(dir, error);
   if (error) return not_found("the adapters folder " + dir.string() + " cannot be read: " + error.message());
-  std::map<std::string, FoundFolder> found;
+  ASSIGN_OR_RETURN(const NameStamps stamps, NameStamps::open(dir));
+  const int64_t now_ns = utc_now_ms() * 1'000'000;
+  FoundFolders found;
   while (entry != std::filesystem::directory_iterator()) {
-    FoundFolder folder{.path = entry->path()};
-    folder.stamp = stamp_folder(folder.path);
-    if (folder.stamp.has(kAdapterConfigName)) {
-      folder.status = check_inside(dir, folder.path);
-      found.emplace(folder.path.filename().string(), std::move(folder));
+    std::string name = entry->path().filename().string();
+    const std::optional<FileStamp> self = stamps.of(name);
+    const auto known = before.find(name);
+    if (known != before.end() && is_unchanged(stamps, self, *known, now_ns) && known->second.place.folder == entry->path()) {
+      found.emplace(std::move(name), known->second);
+    } else {
+      FoundFolder folder = look_at({.folder = entry->path(), .root = dir, .links_root = links_root});
+      folder.self = self;
+      if (is_worth_listing(folder)) found.emplace(std::move(name), std::move(folder));
     }
     entry.increment(error);
     if (error) return Status(Code::kUnavailable, "the adapters folder " + dir.string() + ": " + error.message());
@@ -103,16 +133,26 @@ Result<std::map<std::string, FoundFolder>> scan_folders(const Path& dir) {
   return found;
 }
 
-Result<Path> resolve_inside(const Path& dir, const std::string& folder) {
+Result<FoundFolder> find_folder(const Path& dir, const std::string& folder, const Path& links_root) {
   if (folder.empty() || folder.find('\0') != std::string::npos) return invalid_argument("the adapter's folder is empty");
+  constexpr size_t kPathMax = 4096;  // bytes, Linux' PATH_MAX
+  if (folder.size() > kPathMax) {
+    return invalid_argument("the adapter's folder has a name of " + std::to_string(folder.size()) + " bytes; at most " +
+                            std::to_string(kPathMax) + " are allowed");
+  }
   const Path relative(folder);
   const bool upwards = std::find(relative.begin(), relative.end(), "..") != relative.end();
   if (relative.is_absolute() || upwards) {
     return invalid_argument("the adapter's folder must be given relative to the adapters folder, without \"..\"");
   }
-  const Path path = (dir / relative).lexically_normal();
-  RETURN_IF_ERROR(check_inside(dir, path));
-  return path;
+  Path path = (dir / relative).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  FoundFolder found = look_at({.folder = path, .root = dir, .links_root = links_root});
+  if (found.status.ok()) return found;
+  const std::string shown = "\"" + printable(folder, kPrintableNameMax) + "\"";  // and not where it would be on this machine
+  if (found.status.code() == Code::kNotFound) return not_found("there is no folder " + shown + " in the adapters folder");
+  if (found.status.code() != Code::kInvalidArgument) return Status(found.status.code(), "the folder " + shown + " can't be opened");
+  return invalid_argument(shown + " leads out of the adapters folder, or to itself, which is not allowed");
 }
 
 }  // namespace umbel

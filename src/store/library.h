@@ -2,13 +2,25 @@
 // budget (least recently used, unpinned, goes first), watched for changes.
 //
 // Any thread may call any method. An AdapterHandle pins: while it lives, the Adapter stays in memory, also after a newer
-// version replaced it or it was unloaded. The budget counts the bytes of resident adapters exactly; a file being read and
-// adapters that wait to be freed come on top for that moment.
+// version replaced it or it was unloaded. The budget counts the bytes of resident adapters exactly, and for one that is being
+// loaded what building it takes; adapters that wait to be freed come on top for that moment. Files are mapped, not copied.
+//
+// Nothing that is read or hashed holds a lock, or holds up another folder: small files have threads of their own. The destructor
+// ends whatever is being read within a piece of a file.
+//
+// open() makes large allocations of the whole process go back to the system when they are freed (base/process_memory.h), so that
+// the budget is what the process takes.
 //
 // A folder is an adapter when it holds adapter_config.json. One that is being written (changed in the last fifth of a
 // second) is left alone by the watcher until it rests; a folder that turned out to be incomplete is kFailed and tried again
-// as soon as it changes. A changed folder is a new version: requests that run on the old one finish on it, and requests
-// that waited for it use it as long as it is in memory, else they are refused with kUnavailable ("send again").
+// as soon as it changes.
+//
+// A changed folder is a new version. While the one before is in memory it goes on answering until the new one is there: a copy that is
+// under way, broken files, a full budget change nothing but stats(), info() and the log. Then the name leads to the new one at once;
+// requests that run on the old one finish on it, and requests that waited for it use it as long as it is in memory, else they are
+// refused with kUnavailable ("send again"). The last keep_versions ones stay in memory, where they answer as NAME@VERSION and
+// NAME@DIGEST (12 digits at least) and rollback() finds them. When room is needed, adapters that can be loaded again go first, then kept
+// ones, then ones that answer but are not in their folder any more (the newer version has the name then, whatever its state).
 #pragma once
 
 #include <functional>
@@ -20,8 +32,9 @@
 #include "adapters/adapter.h"
 #include "base/clock.h"
 #include "base/status.h"
-#include "io/file.h"
+#include "io/beneath.h"
 #include "store/adapter_id.h"
+#include "store/rank_limits.h"
 
 namespace umbel {
 
@@ -30,7 +43,7 @@ class AdapterEntry;
 using AdapterRef = std::shared_ptr<AdapterEntry>;  // null = the base model alone
 
 const AdapterId& adapter_id(const AdapterRef& ref);  // REQUIRES ref
-// The folder when it has a chat_template.jinja of its own, else "". REQUIRES ref.
+// The folder when it has files about text of its own (store/folder.h), else "". REQUIRES ref.
 const std::string& adapter_template_dir(const AdapterRef& ref);
 
 enum class AdapterState : uint8_t { kKnown, kLoading, kResident, kDraining, kFailed };
@@ -44,7 +57,26 @@ struct AdapterInfo {
   size_t bytes = 0;    // resident bytes; 0 unless resident
   int32_t pins = 0;
   std::string error;   // kFailed: why
-  std::string chat_template_dir;  // folder, when it has its own chat_template.jinja; else ""
+  std::string chat_template_dir;  // folder, when it has files about text of its own (perhaps a template); else ""
+  FolderPlace place;  // where its files are, and what their links may reach: open them through io/beneath.h only
+  std::vector<AdapterId> kept;  // earlier versions in memory, the last one to answer first
+  // A newer version that does not answer yet, and why not: it is being loaded (""), waits for room, can't be used.
+  struct Update {
+    AdapterId id;
+    std::string trouble;
+  };
+  std::optional<Update> update;
+};
+
+// Counted since the library was opened.
+struct LibraryStats {
+  int64_t loads = 0;     // into memory
+  int64_t failures = 0;  // loads that failed
+  int64_t evictions = 0;
+  Duration load_time{};  // of loads and failures together
+  int64_t updates = 0;           // a newer version took over from one that answered
+  int64_t update_failures = 0;   // one that can't be used did not: the older one goes on
+  int64_t updates_waiting = 0;   // now: newer versions that don't answer yet
 };
 
 // Move-only pin.
@@ -67,11 +99,17 @@ using AdapterLoader = std::function<Result<std::shared_ptr<const Adapter>>(const
 
 struct LibraryOptions {
   Path dir;                        // empty = no adapters
+  std::vector<std::string> only;   // sub-folders that are looked at; empty = all (a verb that needs one reads one)
   size_t budget_bytes = size_t{4} << 30;
-  int load_threads = 1;
+  int keep_versions = 0;           // of each name, beside the one that answers
+  int load_threads = 2;            // with several, large files (store/lane.h) are left to one of them
+  int inspect_threads = 2;         // which read and hash what is new or changed; the same holds
+  Duration start_wait = from_seconds(2.0);  // how long open() waits for folders to be inspected when dir is watched
   Duration watch_interval = from_seconds(1.0);  // zero = not watched
   DType factor_dtype = DType::kF32;
-  int32_t rank_max = 4096;         // a larger rank in a file is refused by number
+  RankLimits ranks;                // a larger rank in a file is refused by number
+  Path links_root;                 // files of adapters may be links to what lies beneath it; "" = no links
+  int64_t vocabulary_max = INT32_MAX;  // likewise the tokens of an adapter with a resized vocabulary
   std::vector<std::string> reserved_names;  // no adapter may have these (the base's own name)
   AdapterLoader loader;            // empty = read_peft_dir and build_adapter; a test's seam
   const Clock* clock = nullptr;    // null = the real one; outlives the library
@@ -79,11 +117,14 @@ struct LibraryOptions {
 
 class AdapterLibrary {
  public:
-  // Scans dir. A broken folder is listed as kFailed with its reason and does not stop the others. targets outlives it.
+  // Scans dir and inspects what is there: all of it when dir is not watched, else as much as start_wait allows; the rest
+  // follows (resolve() says kUnavailable of it). A broken folder is listed as kFailed with its reason and does not stop the
+  // others. targets outlives it.
   static Result<std::unique_ptr<AdapterLibrary>> open(const TargetTable& targets, const LibraryOptions& options);
   virtual ~AdapterLibrary() = default;
 
-  // The newest version under this name. kNotFound names the known ones; kFailedPrecondition while it drains.
+  // The version that answers under this name, or the one that NAME@VERSION or NAME@DIGEST says (an adapter that is called so comes
+  // first). kNotFound names the known ones; kFailedPrecondition while it drains.
   virtual Result<AdapterRef> resolve(const std::string& name) = 0;
   // Pins when resident. Otherwise starts loading (once) and gives nullopt: ask again. nullopt too while pinned adapters
   // leave no room. A failed load is its Status; kOutOfMemory (with the numbers) when it can't ever fit the budget.
@@ -100,8 +141,19 @@ class AdapterLibrary {
   // The name is refused from now on, until load(); bytes are freed when the last handle goes.
   virtual Status unload(const std::string& name) = 0;
 
+  // An earlier version answers again, the given or the last one; the one that did is kept. It stays until the folder changes again, or
+  // a rollback to another. kNotFound, kFailedPrecondition with what is kept.
+  virtual Result<AdapterId> rollback(const std::string&, std::optional<int64_t>) { return unsupported("this library keeps no versions"); }
+
+  // Ends reading and hashing that is under way and starts no more: adapters that are resident go on. Before a shutdown, so that
+  // nobody waits for a large file.
+  virtual void stop_reading() {}
+
   virtual std::vector<AdapterInfo> list() const = 0;
+  // Of this version, whatever its name stands for by now. REQUIRES ref.
+  virtual AdapterInfo info(const AdapterRef& ref) const = 0;
   virtual size_t resident_bytes() const = 0;
+  virtual LibraryStats stats() const = 0;
   // Looks at the folder now (the watcher calls it by itself).
   virtual void rescan() = 0;
 };

@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "store/digest.h"
+#include "store/adapter_files.h"
 #include "store/folder.h"
 #include "store/store_test_support.h"
 
@@ -43,7 +43,7 @@ class LibraryStorm : public ::testing::Test {
   void write(int name, int round) {
     const auto mark = static_cast<float>(1000 * name + round);
     write_folder(dir_.path(), name_of(name), mark);
-    const std::string digest = digest_files(adapter_files(dir_ / name_of(name))).value();
+    const std::string digest = AdapterFiles::open({.folder = dir_ / name_of(name)}).value().digest({}).value();
     const std::lock_guard lock(marks_mutex_);
     marks_[digest] = mark;
   }

@@ -10,6 +10,7 @@
 #include "adapters/merge.h"
 #include "io/safetensors.h"
 #include "store/peft_files.h"
+#include "tensor/transpose.h"
 
 namespace umbel {
 namespace {
@@ -57,7 +58,9 @@ class CheckpointMerge {
   bool changes(int32_t index) const;
   Status plan_tied(const Safetensors& checkpoint);
   Result<Tensor> make(const Planned& planned);
+  Result<Tensor> make_norm(const Planned& planned) const;
   Status measure(const Target& target, const Tensor& exact, const Tensor& written);
+  Shape shape_of(const Planned& planned) const;
   DType written_dtype(const Planned& planned) const {
     return planned.source == nullptr || is_float(planned.source->dtype) ? options_.dtype : planned.source->dtype;
   }
@@ -72,6 +75,7 @@ class CheckpointMerge {
 bool CheckpointMerge::changes(int32_t index) const {
   switch (targets_[index].kind) {
     case TargetKind::kNorm: return adapter_.norm_gain(index) != nullptr;
+    case TargetKind::kPosition: return adapter_.positions() != nullptr;
     case TargetKind::kEmbedding: return adapter_.embedding() != nullptr;
     default: return adapter_.linear(index) != nullptr;
   }
@@ -83,7 +87,7 @@ Status CheckpointMerge::plan(const Safetensors& checkpoint) {
     Planned planned{.name = name, .source = &view};
     for (const std::string suffix : {".weight", ".bias"}) {
       if (!name.ends_with(suffix)) continue;
-      const int32_t target = targets_.find(name.substr(0, name.size() - suffix.size()));
+      const int32_t target = targets_.find_stored(name.substr(0, name.size() - suffix.size()));
       if (target < 0 || !changes(target)) continue;
       planned.target = target;
       planned.bias = suffix == ".bias";
@@ -111,7 +115,7 @@ Status CheckpointMerge::plan_tied(const Safetensors& checkpoint) {
   const Tensor table = merge_embedding(targets_[embedding], adapter_.embedding());
   const MergedLinear projection = merge_linear(targets_[head], adapter_.linear(head));
   const std::string name = targets_[head].path + ".weight";
-  if (std::memcmp(table.data(), projection.weight.data(), table.bytes()) == 0) {
+  if (table.shape() == projection.weight.shape() && std::memcmp(table.data(), projection.weight.data(), table.bytes()) == 0) {
     for (Planned& planned : planned_) {
       if (planned.name == name) planned.target = head;  // a copy that the checkpoint carries
     }
@@ -132,8 +136,9 @@ Result<Tensor> CheckpointMerge::make(const Planned& planned) {
   if (planned.target < 0) return rounded_tensor(planned.name, *planned.source, options_.dtype);
   ++report_.changed;
   const Target& target = targets_[planned.target];
-  if (target.kind == TargetKind::kNorm) {
-    return rounded_tensor(planned.name, {DType::kF32, {target.out}, adapter_.norm_gain(planned.target)}, options_.dtype);
+  if (target.kind == TargetKind::kNorm) return make_norm(planned);
+  if (target.kind == TargetKind::kPosition) {
+    return rounded_tensor(planned.name, {DType::kF32, {target.in, target.out}, adapter_.positions()}, options_.dtype);
   }
   Tensor exact;
   if (target.kind == TargetKind::kEmbedding) {
@@ -143,16 +148,29 @@ Result<Tensor> CheckpointMerge::make(const Planned& planned) {
     exact = std::move(planned.bias ? merged.bias : merged.weight);
   }
   ASSIGN_OR_RETURN(Tensor written, rounded_tensor(planned.name, exact.view(), options_.dtype));
-  if (!planned.bias) RETURN_IF_ERROR(measure(target, exact, written));
-  return written;
+  if (planned.bias) return written;
+  RETURN_IF_ERROR(measure(target, exact, written));
+  return target.turned ? rounded_tensor(planned.name, transposed(exact).view(), options_.dtype) : std::move(written);
+}
+
+// A gain as the checkpoint holds it, or a LayerNorm's bias.
+Result<Tensor> CheckpointMerge::make_norm(const Planned& planned) const {
+  const Target& target = targets_[planned.target];
+  Tensor values(DType::kF32, {target.out});
+  const float* own = planned.bias ? adapter_.norm_bias(planned.target) : adapter_.norm_gain(planned.target);
+  const float* from = own != nullptr ? own : target.norm_bias;
+  for (int64_t i = 0; i < target.out; ++i) values.f32()[i] = from[i] - (planned.bias ? 0.0f : target.gain_offset);
+  return rounded_tensor(planned.name, values.view(), options_.dtype);
 }
 
 Status CheckpointMerge::measure(const Target& target, const Tensor& exact, const Tensor& written) {
   const bool matrix = target.kind == TargetKind::kLinear;  // embedding and head stay as they are
   ASSIGN_OR_RETURN(const Tensor served, as_served(written, matrix ? options_.served : kernels::Quantisation::kNone));
-  Tensor base(DType::kF32, exact.shape());
-  for (int64_t row = 0; row < exact.shape()[0]; ++row) read_weight_row(target, row, base.f32() + row * exact.shape()[1]);
-  const int64_t count = exact.elements();
+  // Of a resized vocabulary the rows that both have.
+  const int64_t rows = std::min(exact.shape()[0], target.kind == TargetKind::kEmbedding ? target.in : target.out);
+  Tensor base(DType::kF32, {rows, exact.shape()[1]});
+  for (int64_t row = 0; row < rows; ++row) read_weight_row(target, row, base.f32() + row * exact.shape()[1]);
+  const int64_t count = base.elements();
   const double change = norm_of_difference(exact.f32(), base.f32(), count);
   const double error = norm_of_difference(served.f32(), exact.f32(), count);
   const auto ratio = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
@@ -163,11 +181,18 @@ Status CheckpointMerge::measure(const Target& target, const Tensor& exact, const
   return ok_status();
 }
 
+Shape CheckpointMerge::shape_of(const Planned& planned) const {
+  const bool vocabulary = planned.target >= 0 && !planned.bias && adapter_.vocabulary() > 0;
+  const TargetKind kind = vocabulary ? targets_[planned.target].kind : TargetKind::kLinear;
+  if (kind == TargetKind::kEmbedding) return {adapter_.vocabulary(), targets_[planned.target].out};
+  if (kind == TargetKind::kHead) return {adapter_.vocabulary(), targets_[planned.target].in};
+  return planned.source != nullptr ? planned.source->shape : Shape{targets_[planned.target].out, targets_[planned.target].in};
+}
+
 Status CheckpointMerge::write(const Path& file) {
   std::vector<SafetensorsWriter::Entry> entries;
   for (const Planned& planned : planned_) {
-    const Target* target = planned.target < 0 ? nullptr : &targets_[planned.target];
-    entries.push_back({planned.name, written_dtype(planned), planned.source != nullptr ? planned.source->shape : Shape{target->out, target->in}});
+    entries.push_back({planned.name, written_dtype(planned), shape_of(planned)});
     report_.bytes += TensorView{entries.back().dtype, entries.back().shape, nullptr}.bytes();
   }
   ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(file, std::move(entries)));
@@ -199,11 +224,18 @@ Status copy_companions(const Path& base, const Path& out) {
   return ok_status();
 }
 
-Status write_config(const Path& base, const MergeOptions& options, bool untied, const Path& out) {
+struct NewConfig {
+  DType dtype;
+  bool untied;
+  int64_t vocabulary;  // 0 = the base's
+};
+
+Status write_config(const Path& base, const NewConfig& facts, const Path& out) {
   ASSIGN_OR_RETURN(Json config, read_json(base / "config.json"));
-  const char* name = options.dtype == DType::kF32 ? "float32" : options.dtype == DType::kF16 ? "float16" : "bfloat16";
+  const char* name = facts.dtype == DType::kF32 ? "float32" : facts.dtype == DType::kF16 ? "float16" : "bfloat16";
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = name;
-  if (untied) config["tie_word_embeddings"] = false;
+  if (facts.untied) config["tie_word_embeddings"] = false;
+  if (facts.vocabulary > 0) config["vocab_size"] = facts.vocabulary;
   return write_file_atomic(out / "config.json", config.dump(2) + "\n");
 }
 
@@ -217,7 +249,7 @@ Result<MergeReport> write_merged_checkpoint(const Path& base, const TargetTable&
   RETURN_IF_ERROR(merge.write(out / "model.safetensors"));
   MergeReport report = merge.take_report();
   RETURN_IF_ERROR(copy_companions(base, out));
-  RETURN_IF_ERROR(write_config(base, options, report.untied, out));
+  RETURN_IF_ERROR(write_config(base, {options.dtype, report.untied, adapter.vocabulary()}, out));
   return report;
 }
 

@@ -21,7 +21,7 @@ int64_t commonest_rank(const LoraModules& modules) {
   return best;
 }
 
-bool limits_targets(const Json& config) {
+bool limits_targets(const OrderedJson& config) {
   for (const char* field : {"exclude_modules", "layers_to_transform", "layers_pattern"}) {
     if (config.contains(field) && !config[field].is_null() && !config[field].empty()) return true;
   }
@@ -55,14 +55,14 @@ Result<Tensor> rounded_tensor(const std::string& name, const TensorView& tensor,
   return made;
 }
 
-Result<PeftFiles> lora_files(Json config, const LoraModules& modules, DType dtype) {
+Result<PeftFiles> lora_files(OrderedJson config, const LoraModules& modules, DType dtype) {
   PeftFiles files;
   const int64_t rank = commonest_rank(modules);
   config["peft_type"] = "LORA";
   config["r"] = rank;
   config["lora_alpha"] = rank;
   config["use_rslora"] = false;
-  Json patterns = Json::object();
+  OrderedJson patterns = OrderedJson::object();
   for (const auto& [path, module] : modules) {
     CHECK(module.scale == 1.0f, "the scale is in the factors");
     if (module.rank() != rank) patterns[path] = module.rank();
@@ -76,14 +76,14 @@ Result<PeftFiles> lora_files(Json config, const LoraModules& modules, DType dtyp
   return files;
 }
 
-void unite_targets(Json& config, std::span<const Json> configs, const LoraModules& modules) {
+void unite_targets(OrderedJson& config, std::span<const OrderedJson> configs, const LoraModules& modules) {
   std::set<std::string> names;
   if (std::any_of(configs.begin(), configs.end(), limits_targets)) {
     for (const auto& [path, module] : modules) names.insert(path);
     for (const char* field : {"exclude_modules", "layers_to_transform", "layers_pattern"}) config[field] = nullptr;
   } else {
-    for (const Json& one : configs) {
-      for (const Json& name : one["target_modules"]) names.insert(name.get<std::string>());
+    for (const OrderedJson& one : configs) {
+      for (const OrderedJson& name : one["target_modules"]) names.insert(name.get<std::string>());
     }
   }
   config["target_modules"] = names;

@@ -14,7 +14,7 @@
 namespace umbel {
 
 struct PeftFiles {
-  Json config;
+  OrderedJson config;
   std::map<std::string, Tensor> tensors;
   std::map<std::string, std::string> metadata;
   std::string card;           // README.md; "" = none
@@ -29,10 +29,10 @@ Result<Tensor> rounded_tensor(const std::string& name, const TensorView& tensor,
 
 // The folder of a LoRA adapter with these modules: config gets their ranks (the commonest as r, others as patterns) and
 // alphas; every other field stays as it is given. REQUIRES scale 1 in all modules.
-Result<PeftFiles> lora_files(Json config, const LoraModules& modules, DType dtype);
+Result<PeftFiles> lora_files(OrderedJson config, const LoraModules& modules, DType dtype);
 
 // What target_modules becomes when adapters are put together: the union of their lists, or, where one has a pattern,
 // exclude_modules or layers_to_transform, the modules' full paths. The fields that limit it are emptied.
-void unite_targets(Json& config, std::span<const Json> configs, const LoraModules& modules);
+void unite_targets(OrderedJson& config, std::span<const OrderedJson> configs, const LoraModules& modules);
 
 }  // namespace umbel

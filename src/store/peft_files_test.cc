@@ -59,7 +59,7 @@ class MergeGoldenTest : public ::testing::TestWithParam<Json> {};
 TEST_P(MergeGoldenTest, EqualsPeft) {
   const Json& item = GetParam();
   std::vector<LoraModules> adapters;
-  std::vector<Json> configs;
+  std::vector<OrderedJson> configs;
   for (const Json& name : item["adapters"]) {
     adapters.push_back(read_modules(goldens() / name.get<std::string>()));
     configs.push_back(PeftDir::read_config(goldens() / name.get<std::string>()).value());
@@ -72,7 +72,7 @@ TEST_P(MergeGoldenTest, EqualsPeft) {
   ASSERT_TRUE(made.ok()) << made.status().to_string();
 
   // Through a folder of ours.
-  Json config = configs.front();
+  OrderedJson config = configs.front();
   unite_targets(config, configs, *made);
   const auto files = lora_files(config, *made, DType::kF32);
   ASSERT_TRUE(files.ok());
@@ -111,18 +111,18 @@ TEST(PeftFilesTest, RanksThatDifferBecomePatterns) {
   EXPECT_EQ(files->config["r"], 5);
   EXPECT_EQ(files->config["lora_alpha"], 5);
   EXPECT_EQ(files->config["use_rslora"], false);
-  EXPECT_EQ(files->config["rank_pattern"], (Json{{"m.a", 2}}));
-  EXPECT_EQ(files->config["alpha_pattern"], (Json{{"m.a", 2}}));
+  EXPECT_EQ(files->config["rank_pattern"], (OrderedJson{{"m.a", 2}}));
+  EXPECT_EQ(files->config["alpha_pattern"], (OrderedJson{{"m.a", 2}}));
   EXPECT_EQ(files->tensors.at("base_model.model.m.a.lora_A.weight").dtype(), DType::kBF16);
 }
 
 TEST(PeftFilesTest, LimitedTargetsBecomeFullPaths) {
   LoraModules modules;
   modules.emplace("m.layers.3.q_proj", LoraModule());
-  Json config = {{"target_modules", {"q_proj"}}, {"layers_to_transform", {3}}};
-  const std::vector<Json> configs = {config, {{"target_modules", {"v_proj"}}}};
+  OrderedJson config = {{"target_modules", {"q_proj"}}, {"layers_to_transform", {3}}};
+  const std::vector<OrderedJson> configs = {config, {{"target_modules", {"v_proj"}}}};
   unite_targets(config, configs, modules);
-  EXPECT_EQ(config["target_modules"], Json{"m.layers.3.q_proj"});
+  EXPECT_EQ(config["target_modules"], OrderedJson{"m.layers.3.q_proj"});
   EXPECT_TRUE(config["layers_to_transform"].is_null());
 }
 

@@ -1,6 +1,7 @@
 #include "store/room.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace umbel {
 
@@ -14,7 +15,7 @@ RoomPlan plan_room(std::span<const RoomItem> items, const RoomRequest& request) 
     if (!items[i].fixed) movable.push_back(i);
   }
   std::sort(movable.begin(), movable.end(),
-            [&](size_t a, size_t b) { return items[a].last_used < items[b].last_used; });
+            [&](size_t a, size_t b) { return std::pair(items[a].tier, items[a].last_used) < std::pair(items[b].tier, items[b].last_used); });
   RoomPlan plan;
   for (size_t index : movable) {
     if (taken <= request.budget_bytes) break;

@@ -1,4 +1,4 @@
-// Who must go so that a new adapter fits: least recently used first, pinned ones never. Pure: values in, decision out.
+// Who must go so that a new adapter fits: by tier, then least recently used first, pinned ones never. Pure: values in, decision out.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,7 @@ struct RoomItem {
   uint64_t last_used = 0;  // a counter, not a time; unique among the items
   size_t bytes = 0;
   bool fixed = false;      // pinned, or just loaded and not used yet: may not go
+  int tier = 0;            // of a higher one only when none of the lower is left
 };
 
 struct RoomRequest {
@@ -25,7 +26,7 @@ struct RoomPlan {
   std::vector<size_t> evict;  // indices into the items, in the order in which they go; empty unless fits
 };
 
-// The shortest run of the least recently used movable items whose going makes room; nothing when no run does.
+// The shortest run of movable items, by tier and then the least recently used first, whose going makes room; nothing when no run does.
 RoomPlan plan_room(std::span<const RoomItem> items, const RoomRequest& request);
 
 }  // namespace umbel

@@ -106,6 +106,48 @@ TEST_F(ShelfTest, AGuessThatIsTooLargeRulesNothingOut) {
   EXPECT_TRUE(shelf_->try_pin(a).handle.has_value());
 }
 
+TEST_F(ShelfTest, WhatBuildingTakesCountsAgainstTheBudgetUntilItIsDone) {
+  EntryFacts facts = facts_of("a", 400);
+  facts.build_bytes = 500;
+  const AdapterRef a = shelf_->put(std::move(facts), Shelf::Origin::kFound);
+  const AdapterRef b = put("b", 300);
+  EXPECT_EQ(shelf_->try_pin(a).wait, PinAnswer::Wait::kLoading);
+  EXPECT_EQ(shelf_->try_pin(b).wait, PinAnswer::Wait::kRoom);  // 900 of 1000 are promised
+  shelf_->finish_load(shelf_->poll_load(), marked_adapter(400, 1));
+  EXPECT_EQ(shelf_->try_pin(b).wait, PinAnswer::Wait::kLoading);
+  EXPECT_EQ(shelf_->resident_bytes(), 400u);
+}
+
+TEST_F(ShelfTest, OneThatCanNeverBeBuiltWithinTheBudgetIsRefusedWithTheNumbers) {
+  EntryFacts facts = facts_of("a", 400);
+  facts.build_bytes = 1200;
+  const AdapterRef a = shelf_->put(std::move(facts), Shelf::Origin::kFound);
+  const Status refused = shelf_->try_pin(a).failure;
+  EXPECT_EQ(refused.code(), Code::kOutOfMemory);
+  for (const char* part : {"1200", "while it is loaded", "1000"}) EXPECT_NE(refused.message().find(part), std::string::npos) << refused.message();
+}
+
+TEST_F(ShelfTest, TheSmallLaneLeavesLargeFilesToOthers) {
+  const auto shelf = std::make_shared<Shelf>(4 * kLargeFileBytes, clock_);
+  const AdapterRef large = shelf->put(facts_of("large", kLargeFileBytes + 1), Shelf::Origin::kFound);
+  const AdapterRef small = shelf->put(facts_of("small", 100), Shelf::Origin::kFound);
+  (void)shelf->try_pin(large);
+  (void)shelf->try_pin(small);
+  EXPECT_EQ(shelf->next_load(Lane::kSmall), small);
+  EXPECT_EQ(shelf->next_load(Lane::kAny), large);
+  for (const AdapterRef& ref : {large, small}) shelf->finish_load(ref, data_loss("the end"));
+  shelf->close();
+  EXPECT_EQ(shelf->next_load(Lane::kSmall), nullptr);
+}
+
+TEST_F(ShelfTest, ANameThatIsBeingReadIsAskedForAgainAndNotUnknown) {
+  shelf_->expect("a", Shelf::Expect::kSoon);
+  EXPECT_EQ(shelf_->resolve("a").status().code(), Code::kUnavailable);
+  EXPECT_NE(shelf_->resolve("a").status().message().find("send the request again"), std::string::npos);
+  shelf_->expect("a", Shelf::Expect::kNoMore);
+  EXPECT_EQ(shelf_->resolve("a").status().code(), Code::kNotFound);
+}
+
 TEST_F(ShelfTest, UnloadingWhileLoadingLeavesNothing) {
   const AdapterRef a = put("a", 600);
   EXPECT_EQ(shelf_->try_pin(a).wait, PinAnswer::Wait::kLoading);
@@ -192,7 +234,10 @@ class Storm {
 
   void put() {
     const std::string name = this->name(random_.next_below(kNames));
-    if (ModelEntry* old = served(name)) replace(*old);
+    if (ModelEntry* old = served(name)) {
+      if (old->resident) shelf_->remove(name);  // else it would go on answering until the new one is loaded
+      replace(*old);
+    }
     auto entry = std::make_unique<ModelEntry>();
     entry->bytes = 64 + 4 * random_.next_below(150);
     entry->need = 64 + 4 * random_.next_below(200);

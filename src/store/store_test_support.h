@@ -40,7 +40,8 @@ inline void write_folder(const Path& dir, const std::string& name, float mark, i
 
 // The loader that goes with write_folder(): an adapter of the given size with the file's mark.
 inline Result<std::shared_ptr<const Adapter>> load_marked(const Path& folder, size_t bytes) {
-  ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open_copy(folder / kAdapterTensorsName));
+  ASSIGN_OR_RETURN(const OpenFile opened, OpenFile::open(folder / kAdapterTensorsName));
+  ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open_unsteady(opened));
   const TensorView* mark = file.find("mark");
   if (mark == nullptr) return data_loss("no mark in " + folder.string());
   return marked_adapter(bytes, Tensor::widened(*mark).f32()[0]);

@@ -1,6 +1,9 @@
 #include "store/watcher.h"
 
+#include <new>
 #include <utility>
+
+#include "base/memory_reserve.h"
 
 namespace umbel {
 
@@ -18,10 +21,14 @@ Watcher::~Watcher() {
 }
 
 void Watcher::run(Duration pause) {
+  const MemoryPriority first;
   std::unique_lock lock(mutex_);
   while (!stopping_.wait_for(lock, pause, [this] { return stop_; })) {
     lock.unlock();
-    pause = look_();
+    try {
+      pause = look_();
+    } catch (const std::bad_alloc&) {  // the next look may find some memory
+    }
     lock.lock();
   }
 }

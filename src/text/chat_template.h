@@ -16,14 +16,9 @@
 
 #include "base/status.h"
 #include "io/json.h"
+#include "text/template_sources.h"
 
 namespace umbel {
-
-// JSON whose objects keep the order of their keys: templates print tools and arguments in that order. A Json converts
-// to it, but its keys are sorted already; requests that reach a template are parsed with parse_ordered_json.
-using OrderedJson = nlohmann::ordered_json;
-// As parse_json (same limits, same errors).
-Result<OrderedJson> parse_ordered_json(std::string_view text, std::string_view what);
 
 struct ChatInput {
   OrderedJson messages;             // array of {role, content, ...}; not empty
@@ -46,13 +41,12 @@ struct ChatText {
 
 class ChatTemplate {
  public:
-  // chat_template.jinja in dir wins over tokenizer_config.json's chat_template (string, or list of {name, template}:
-  // "default", and "tool_use" when tools are given). kNotFound when there is none.
+  // Compiled and rendered in this process: for templates of the operator's own. What strangers wrote: template_workers.h.
+  static Result<std::shared_ptr<const ChatTemplate>> make(const TemplateSources& sources);
+  // The one that read_template_sources() finds in a folder of the operator's.
   static Result<std::shared_ptr<const ChatTemplate>> load(const Path& dir);
   // special_tokens: {"bos_token": ..., "eos_token": ...} as strings.
   static Result<std::shared_ptr<const ChatTemplate>> from_source(std::string source, Json special_tokens);
-  // What load() gives the template of dir; for a template that comes from elsewhere (an adapter's folder).
-  static Result<Json> special_tokens(const Path& dir);
   virtual ~ChatTemplate() = default;
 
   // A raise_exception or a template failure is kInvalidArgument with the template's own words.

@@ -5,6 +5,7 @@
 
 #include <ctime>
 
+#include "base/growth_testing.h"
 #include "text/text_testing.h"
 
 namespace umbel {
@@ -150,18 +151,60 @@ TEST(ChatTemplate, GenerationSpansAreByteRanges) {
   EXPECT_EQ(part(1), ";");
 }
 
+// Every marker that the first design could have chosen, whole, halved and in pieces that the template joins.
 TEST(ChatTemplate, TextThatLooksLikeOurMarkersIsLeftAlone) {
-  const std::string marker =
-      "\uFDD0"
-      "0"
-      "\uFDD1";
-  const std::string source = "{% generation %}{{ messages[0].content }}{% endgeneration %}";
+  const std::string source =
+      "{% generation %}{{ messages[0].content }}{{ messages[1].content }}{% endgeneration %}tail";
+  for (const std::string& text : {std::string("\uFDD0" "0" "\uFDD1"), std::string("\uFDD0" "0" "\uFDD2"),
+                                  std::string("\uFDD0"), std::string("\uFDD1\uFDD2"), std::string("\uFDD2\uFDD0")}) {
+    for (size_t cut = 0; cut <= text.size(); cut += 3) {
+      ChatInput input;
+      input.messages = {{{"role", "user"}, {"content", text.substr(0, cut)}},
+                        {{"role", "user"}, {"content", text.substr(cut)}}};
+      if (!is_utf8(text.substr(0, cut))) continue;
+      const ChatText rendered = make(source)->render(input).value();
+      EXPECT_EQ(rendered.text, text + "tail");
+      ASSERT_EQ(rendered.generation.size(), 1u);
+      EXPECT_EQ(rendered.generation[0].begin, 0u);
+      EXPECT_EQ(rendered.generation[0].end, text.size());
+    }
+  }
+}
+
+TEST(ChatTemplate, WhatAnEarlierRenderingShowedIsNoMarkerInTheNext) {
+  // A template that looks at what its own block produced sees the markers; the next rendering has others.
+  const auto chat = make("{% set seen %}{% generation %}x{% endgeneration %}{% endset %}{{ seen | tojson(ensure_ascii=true) }}"
+                         "{% generation %}{{ messages[0].content }}{% endgeneration %}");
   ChatInput input;
-  input.messages = {{{"role", "user"}, {"content", marker}}};
-  const ChatText text = make(source)->render(input).value();
-  EXPECT_EQ(text.text, marker);
-  ASSERT_EQ(text.generation.size(), 1u);
-  EXPECT_EQ(text.generation[0].end, marker.size());
+  input.messages = {{{"role", "user"}, {"content", "y"}}};
+  const std::string first = chat->render(input).value().text;
+  const std::string second = chat->render(input).value().text;
+  EXPECT_EQ(first.size(), second.size());
+  EXPECT_NE(first, second);
+}
+
+TEST(ChatTemplate, CostGrowsWithTheMessages) {
+  const auto with_markers = [](size_t count) {
+    std::string text;
+    for (size_t i = 0; i < count; ++i) text += "\uFDD0" + std::to_string(i) + "\uFDD1";
+    ChatInput input;
+    input.messages = {{{"role", "user"}, {"content", text}}};
+    return input;
+  };
+  const auto with_names = [](size_t count) {
+    std::string text = "{\"role\": \"user\", \"content\": \"x\"";
+    for (size_t i = 0; i < count; ++i) text += ", \"n" + std::to_string(i) + "\": 1";
+    ChatInput input;
+    input.messages = OrderedJson::array({parse_ordered_json(text + "}", "message").value()});
+    return input;
+  };
+  const auto plain = make("{{ messages[0].content }}");
+  const auto generating = make("{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}");
+  for (const auto& chat : {plain, generating}) {
+    const auto render = [&](const ChatInput& input) { EXPECT_TRUE(chat->render(input).ok()); };
+    EXPECT_LT(testing::growth_of_doubling(4000, with_markers, render), testing::kGrowthMax);
+    EXPECT_LT(testing::growth_of_doubling(2000, with_names, render), testing::kGrowthMax);
+  }
 }
 
 TEST(ChatTemplate, KeysKeepTheirOrder) {

@@ -13,10 +13,15 @@
 
 #include "base/status.h"
 #include "io/file.h"
+#include "io/json.h"
 
 namespace umbel {
 
 using TokenId = int32_t;
+
+// No tokenizer's tokens are so long on average: a text of more bytes than a context's tokens times this can't fit it, which
+// is known before the work of tokenizing.
+inline constexpr size_t kTokenBytesMax = 256;
 
 struct TokenSpan {
   TokenId id;
@@ -48,8 +53,14 @@ class Tokenizer {
   virtual size_t vocab_size() const = 0;  // added tokens included
   virtual std::optional<TokenId> bos() const = 0;
   virtual std::optional<TokenId> eos() const = 0;
+  // The same with further tokens, as tokenizer.json lists them ({id, content, special, ...}), in ascending order of their ids:
+  // those that come next. kUnsupported when they don't. Costs as much memory as this one.
+  virtual Result<std::shared_ptr<const Tokenizer>> with_added(const Json& tokens) const = 0;
   // SHA-256 over the files that it was made from: equal digests make equal ids of equal texts.
   virtual const std::string& digest() const = 0;
 };
+
+// Whether the text, tokenized by itself, has a special token in it; false where it can't be tokenized.
+bool holds_special_token(const Tokenizer& tokenizer, std::string_view text);
 
 }  // namespace umbel

@@ -42,8 +42,8 @@ def check_generate(client):
 
 
 def check_errors(client):
-    missing = raises(NotFoundError, lambda: client.generate(PROMPT, adapter_id="nobody"))
-    expect("clinc150-ia3" in str(missing), "404 names the known adapters")
+    missing = raises(NotFoundError, lambda: client.generate(PROMPT, adapter_id="clinc150-ia2"))
+    expect("clinc150-ia3" in str(missing) and "banking77" not in str(missing), "404 names the near miss only")
     raises(ValidationError, lambda: client.generate(PROMPT, max_new_tokens=100000))
     raises(ValidationError, lambda: client.generate(PROMPT, adapter_id="some/repo", adapter_source="hub"))
     raises(NotFoundError, lambda: list(client.generate_stream(PROMPT, adapter_id="nobody")))

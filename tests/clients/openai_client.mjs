@@ -53,7 +53,7 @@ const several = await client.completions.create({model: 'seedling', prompt: ['on
 assert.deepEqual(several.choices.map((choice) => choice.index), [0, 1, 2, 3]);
 assert.equal(several.choices[0].logprobs.token_logprobs.length, 3);
 
-const missing = await rejects(OpenAI.NotFoundError, () => client.chat.completions.create({...ask, model: 'nobody'}));
+const missing = await rejects(OpenAI.NotFoundError, () => client.chat.completions.create({...ask, model: 'clinc150-ia2'}));
 assert.match(missing.message, /clinc150-ia3/);
 const bad = await rejects(OpenAI.BadRequestError, () => client.chat.completions.create({...ask, top_p: 7}));
 assert.equal(bad.param, 'top_p');

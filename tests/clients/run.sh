@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The official clients, as published, against the real server: Python `openai`, Python `lorax-client`, Node `openai`.
+# Then frameworks that stand on them: LangChain; with UMBEL_CLIENTS_LARGE=1 also LiteLLM, LlamaIndex and lm-evaluation-harness.
 # Usage: tests/clients/run.sh UMBEL_PROGRAM WORK_FOLDER      exit 77 = skipped (no package index in reach)
 #
 # The packages go into WORK_FOLDER and are kept for the next run.
@@ -18,6 +19,18 @@ have_python() {
   "$work/venv/bin/pip" install -q --disable-pip-version-check --retries 1 --timeout 20 -r "$here/requirements.txt" \
     || { echo "SKIP Python clients: pip can't reach its index"; return 1; }
   cp "$here/requirements.txt" "$work/requirements.txt"
+}
+
+have_frameworks() {
+  local venv=$work/frameworks lists=("$here/requirements-frameworks.txt")
+  [ -n "${UMBEL_CLIENTS_LARGE:-}" ] && lists+=("$here/requirements-large.txt")
+  [ -x "$venv/bin/python" ] && cmp -s <(cat "${lists[@]}") "$work/requirements-frameworks.txt" && return 0
+  python3 -m venv "$venv" >/dev/null || return 1
+  local list arguments=()
+  for list in "${lists[@]}"; do arguments+=(-r "$list"); done
+  "$venv/bin/pip" install -q --disable-pip-version-check --retries 1 --timeout 20 "${arguments[@]}" \
+    || { echo "SKIP frameworks: pip can't reach its index"; return 1; }
+  cat "${lists[@]}" >"$work/requirements-frameworks.txt"
 }
 
 have_node() {
@@ -54,12 +67,16 @@ stop_server() {
 }
 
 python_ready=0; have_python && python_ready=1
+frameworks_ready=0; [ "$python_ready" = 1 ] && have_frameworks && frameworks_ready=1
 node_ready=0; have_node && node_ready=1
 [ $((python_ready + node_ready)) -gt 0 ] || exit 77
 start_server
 if [ "$python_ready" = 1 ]; then
   "$work/venv/bin/python" -B "$here/openai_client.py" "$url" "$key"
   "$work/venv/bin/python" -B "$here/lorax_client.py" "$url" "$key"
+fi
+if [ "$frameworks_ready" = 1 ]; then
+  "$work/frameworks/bin/python" -B "$here/framework_clients.py" "$url" "$key"
 fi
 if [ "$node_ready" = 1 ]; then
   python3 -B -c 'import json, sys; sys.path.insert(0, sys.argv[1]); import goldens; print(json.dumps(goldens.rows()))' "$here" >"$work/rows.json"

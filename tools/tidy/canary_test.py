@@ -47,6 +47,18 @@ class Canary(unittest.TestCase):
         self.caught("floors", {"src/serve/c.cc": '#include "models/m.h"\n'}, "serve may not include models")
         self.caught("floors", {"src/attic/c.cc": "int x;\n"}, "not a floor")
 
+    def test_rooms_of_a_floor(self):
+        self.caught("rooms", {"src/train/job/c.cc": '#include "train/run/run.h"\n'}, "train/job may not include train/run")
+        self.caught("rooms", {"src/train/c.cc": "int x;\n"}, "is cut into rooms")
+
+    def test_one_name_one_type(self):
+        plan = "namespace umbel {\nstruct Plan {\n  int a;\n};\n}\n"
+        self.caught("types", {"src/base/p.cc": plan, "src/tensor/p.cc": plan}, "src/base/p.cc and in src/tensor/p.cc")
+        own = plan.replace("umbel {", "umbel::tensor {")
+        hidden = plan.replace("umbel {", "umbel {\nnamespace {").replace("};\n}", "};\n}\n}")
+        status, output = run({**CLEAN, "src/base/p.cc": plan, "src/tensor/p.cc": own, "src/tensor/q.cc": hidden})
+        self.assertEqual(status, 0, output)
+
     def test_circles(self):
         self.caught("folder-circle", {"src/base/c.cc": '#include "tensor/b.h"\n', "src/tensor/b.h": "#pragma once\n"}, "base+tensor")
         self.caught("header-cycle", {"src/base/c.h": '#pragma once\n#include "base/d.h"\n',

@@ -11,18 +11,42 @@ FLOORS = {
     "tensor": "base",
     "io": "base tensor",
     "text": "base io",
+    "data": "base io text",
     "audio": "base tensor",
     "kernels": "base tensor",
-    "adapters": "base tensor kernels",
+    "adapters": "base io tensor kernels",
     "nn": "base tensor kernels adapters",
     "store": "base io tensor kernels adapters",
     "models": "base io tensor kernels adapters nn",
     "engine": "base tensor text kernels adapters nn models store",
-    "train": "base io tensor text audio kernels adapters nn models store",
-    "eval": "base io tensor text audio store engine",
-    "serve": "base io tensor text audio store engine",
+    "train": "base io tensor text audio data kernels adapters nn models store",
+    "eval": "base io tensor text audio data store engine",
+    "serve": "base io tensor text audio data store engine",
     "load": "base io",
     "apps": None,
+}
+
+# Floors that are cut into rooms of their own: room -> rooms of the same floor that it may include. Nothing stands beside them.
+ROOMS = {
+    "train": {
+        "optim": "",
+        "job": "optim",
+        "config": "job",
+        "kinds": "job optim",
+        "step": "job optim kinds",
+        "report": "job step",
+        "run": "optim job config kinds step report",
+    },
+    "eval": {
+        "text": "",
+        "statistics": "",
+        "programs": "",
+        "scorers": "text programs",
+        "measure": "text scorers",
+        "land": "text scorers",
+        "tasks": "text scorers",
+        "exam": "text scorers statistics tasks",
+    },
 }
 
 FILE_LINES_MEDIAN, FILE_LINES_P90, FILE_LINES_MAX = 120, 400, 800
@@ -68,6 +92,35 @@ def check_floors(sources):
             if there == here or FLOORS[here] is None or there in FLOORS[here].split():
                 continue
             yield Finding("floors", f"{source.path}>{include}", 1, f"{here} may not include {there}")
+
+
+def check_rooms(sources):
+    for source in sources:
+        rooms = ROOMS.get(room(source.path))
+        if rooms is None:
+            continue
+        floor, *inner = source.path.split("/")[1:-1]
+        here = inner[0] if inner else None
+        if here not in rooms:
+            yield Finding("rooms", source.path, 1, f"src/{floor} is cut into rooms: {' '.join(rooms)}")
+            continue
+        for include in source.includes:
+            parts = include.split("/")
+            if parts[0] != floor or len(parts) < 3 or parts[1] == here or parts[1] in rooms[here].split():
+                continue
+            yield Finding("rooms", f"{source.path}>{include}", 1, f"{floor}/{here} may not include {floor}/{parts[1]}")
+
+
+def check_types(sources):
+    """One name, one type: classes of one qualified name in two files are one to the linker, whatever stands in them."""
+    places = {}
+    for source in sources:
+        if source.path.startswith("src/") and not is_test(source.path):
+            for name in source.types:
+                places.setdefault(name, set()).add(source.path)
+    for name, paths in sorted(places.items()):
+        if len(paths) > 1:
+            yield Finding("types", name, len(paths), "defined in " + " and in ".join(sorted(paths)))
 
 
 def cycles(graph):
@@ -206,4 +259,4 @@ def check_text(path, text):
                 yield Finding(rule, path, 1, f'line {number}: "{match.group()}"')
 
 
-SOURCE_RULES = (check_floors, check_cycles, check_sizes, check_functions, check_tests, check_dead, check_code)
+SOURCE_RULES = (check_floors, check_rooms, check_types, check_cycles, check_sizes, check_functions, check_tests, check_dead, check_code)

@@ -27,6 +27,7 @@ class Source:
     code: str = ""   # comments and the insides of literals blanked; same length and lines
     includes: list = field(default_factory=list)
     functions: list = field(default_factory=list)
+    types: list = field(default_factory=list)  # qualified names of the classes and enums that it defines for other files to see
     comment_lines: int = 0
     lines: int = 0
 
@@ -188,6 +189,27 @@ def find_functions(code):
     return functions
 
 
+def find_types(code):
+    """Qualified names of classes, unions and enums defined at namespace level, those of anonymous namespaces left out."""
+    names, scopes, start = [], [], 0  # a scope: a namespace's name, "" for an anonymous one, None for anything else
+    for i, c in enumerate(code):
+        if c == "{":
+            header = re.sub(r"^[ \t]*#[^\n]*", "", code[start:i], flags=re.M).strip()
+            space = re.fullmatch(r"(?:inline\s+)?namespace\s*([\w:]*)", header)
+            kind = re.fullmatch(r"(?:template\s*<.*>\s*)?(?:class|struct|union|enum(?:\s+class|\s+struct)?)\s+(?:alignas\([^)]*\)\s*)?"
+                                r"(\w+)\s*(?:final\s*)?(?::(?!:).*)?", header, re.S)
+            if kind and all(scopes):
+                names.append("::".join([*scopes, kind.group(1)]))
+            scopes.append(space.group(1) if space else None)
+            start = i + 1
+        elif c == "}":
+            scopes = scopes[:-1]
+            start = i + 1
+        elif c == ";":
+            start = i + 1
+    return names
+
+
 def read_source(root, path):
     with open(f"{root}/{path}", encoding="utf-8", errors="replace") as file:
         text = file.read()
@@ -197,4 +219,5 @@ def read_source(root, path):
     source.lines = text.count("\n") + (0 if text.endswith("\n") or not text else 1)
     source.includes = INCLUDE.findall(text)
     source.functions = find_functions(source.code)
+    source.types = find_types(source.code)
     return source

@@ -1,7 +1,7 @@
 // One attention tile: up to kAttentionQueriesMax query vectors against the keys of one KV head of one sequence.
 //
 // Online softmax over steps of kStep keys, aligned to multiples of kStep in the sequence, ascending:
-//   s_j = (scale q) . k_j          one fma chain over ascending d, per key
+//   s_j = (scale q) . k_j          one fma chain over ascending d, per key; then cap tanh(s_j / cap) where there is a cap
 //   m'  = max(m, max_j s_j);  p_j = exp(s_j - m');  c = exp(m - m')
 //   l   = c l + p (16 partial sums by j mod 16);  acc = c acc + sum over ascending j of p_j v_j (one fma chain)
 //   out = acc / l
@@ -93,6 +93,7 @@ UMBEL_INLINE void softmax_step(const AttentionTile& t, const AttentionState& s, 
   float* sums = s.sums + query * 16;
   const int first = begin / kLanes;
   const int last = (end + kLanes - 1) / kLanes;
+  if (t.cap != 0.0f) soft_cap_row(t.cap, scores + first * kLanes, (last - first) * kLanes);
   const Vec lowest = set1(-__builtin_inff());
   Vec largest = lowest;
   for (int j = first; j < last; ++j) {

@@ -1,6 +1,6 @@
 // Backward of attention over whole sequences. One task owns one KV head of one span, hence its slices of dk and dv; it walks
 // the group's heads and tiles of query rows in ascending order:
-//   S = scale Q K^T, P = softmax(S), dP = dO V^T, dS = P o (dP - rowsum(P o dP)),
+//   S = scale Q K^T (then capped), P = softmax(S), dP = dO V^T, dS = P o (dP - rowsum(P o dP)),
 //   dQ = scale dS K,  dK += scale dS^T Q,  dV += P^T dO
 // all matrix products by the expand leaf. The weights are recomputed; nothing of the forward but q, k, v is needed.
 #include <algorithm>
@@ -16,8 +16,8 @@ constexpr int64_t kTileRows = 24;
 
 int64_t padded_keys(int64_t keys) { return (keys + 15) / 16 * 16; }
 
-// Floats of one worker: K^T and V^T of a span's head, and S, dP and their transposes for one tile.
-int64_t worker_floats(int64_t keys, int64_t head_dim) { return padded_keys(keys) * (2 * head_dim + 4 * kTileRows); }
+// Floats of one worker: K^T and V^T of a span's head, S, dP and their transposes for one tile, and one row of capped scores.
+int64_t worker_floats(int64_t keys, int64_t head_dim) { return padded_keys(keys) * (2 * head_dim + 4 * kTileRows + 1); }
 
 struct Job {
   const Table& table;
@@ -37,9 +37,10 @@ struct Buffers {
     ds = p + kTileRows * stride;
     p_t = ds + kTileRows * stride;
     ds_t = p_t + kTileRows * stride;
+    capped = ds_t + kTileRows * stride;
   }
   int64_t stride;
-  float *k_t, *v_t, *p, *ds, *p_t, *ds_t;
+  float *k_t, *v_t, *p, *ds, *p_t, *ds_t, *capped;
 };
 
 // One head's rows [row, row + count) of a span, and the keys [key, key + keys) of the span that any of them sees; key_row is
@@ -90,10 +91,15 @@ void weights_and_scores(const Job& job, const Buffers& buffers, const Tile& tile
     const int64_t end = job.rows.key_end[tile.row + i] - tile.key;
     float* p = buffers.p + i * buffers.stride;
     float* ds = buffers.ds + i * buffers.stride;
+    if (job.options.cap != 0.0f) {
+      job.table.soft_cap(job.options.cap, p + begin, end - begin);
+      std::copy(p + begin, p + end, buffers.capped + begin);
+    }
     const float largest = job.table.max(p + begin, end - begin);
     const float sum = job.table.sum_exp(p + begin, largest, end - begin);
     job.table.vjp.weighted_exp(p + begin, largest, 1.0f / sum, p + begin, end - begin);
     job.table.vjp.softmax_scores(p + begin, ds + begin, ds + begin, end - begin);
+    if (job.options.cap != 0.0f) job.table.vjp.soft_cap(job.options.cap, buffers.capped + begin, ds + begin, end - begin);
     for (float* row : {p, ds}) {
       std::fill(row, row + begin, 0.0f);
       std::fill(row + end, row + tile.keys, 0.0f);

@@ -5,6 +5,7 @@
 #include "kernels/cpu/lanes-inl.h"
 #include "kernels/cpu/exp-inl.h"
 #include "kernels/cpu/row-inl.h"
+#include "kernels/cpu/activation-inl.h"
 // (order matters: each builds on those above)
 #include "kernels/cpu/low_rank-inl.h"
 #include "kernels/cpu/attention-inl.h"
@@ -20,7 +21,11 @@ const Table kTable = {
     .scale = scale_row,
     .scale_add = scale_add_row,
     .rms_norm = rms_norm_row,
-    .swiglu = swiglu_row,
+    .layer_norm = layer_norm_row,
+    .multiply = multiply_row,
+    .activation = {activation_row<Activation::kSilu>, activation_row<Activation::kGeluTanh>, activation_row<Activation::kGelu>,
+                   activation_row<Activation::kRelu>},
+    .soft_cap = soft_cap_row,
     .rope = rope_row,
     .widen_bf16 = widen_bf16_row,
     .narrow_bf16 = narrow_bf16_row,

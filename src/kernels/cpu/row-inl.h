@@ -1,4 +1,4 @@
-// Row-wise arithmetic: scale, norm, SwiGLU, rotary embedding, rounding, arg max and log-sum-exp. table.h says what each does.
+// Row-wise arithmetic: scale, norms, rotary embedding, rounding, arg max and log-sum-exp. table.h says what each does.
 namespace umbel::kernels::UMBEL_TARGET {
 
 static void scale_row(const float* x, const float* scale, float* y, int64_t count) {
@@ -44,19 +44,54 @@ static void rms_norm_row(const float* x, const float* gain, float epsilon, float
   });
 }
 
-static void swiglu_row(const float* gate, const float* up, float* y, int64_t count) {
-  for_vectors(count, [&](int64_t i, int n) {
-    const Vec z = load_lanes(gate + i, n);
-    const Vec denominator = add(set1(1.0f), exp(sub(zero(), z)));
-    store_lanes(y + i, mul(div(z, denominator), load_lanes(up + i, n)), n);
+static void multiply_row(float factor, float* x, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) { store_lanes(x + i, mul(set1(factor), load_lanes(x + i, n)), n); });
+}
+
+// Sum of f(offset, lanes): four accumulators over blocks of four vectors, then single vectors into the first, as dot does.
+template <typename Function>
+UMBEL_INLINE float sum_of(int64_t count, const Function& f) {
+  Vec sum[4] = {zero(), zero(), zero(), zero()};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+    for (int j = 0; j < 4; ++j) sum[j] = add(sum[j], f(i + j * kLanes, kLanes));
+  }
+  for (; i < count; i += kLanes) {
+    const int n = count - i < kLanes ? static_cast<int>(count - i) : kLanes;
+    const Vec v = f(i, n);
+    sum[0] = add(sum[0], n == kLanes ? v : select_range(v, zero(), 0, n));
+  }
+  return reduce_add(add(add(sum[0], sum[2]), add(sum[1], sum[3])));
+}
+
+UMBEL_INLINE Moments moments(const float* x, float epsilon, int64_t count) {
+  const float n = static_cast<float>(count);
+  const float mean = sum_of(count, [&](int64_t i, int lanes) { return load_lanes(x + i, lanes); }) / n;
+  const float variance = sum_of(count, [&](int64_t i, int lanes) {
+    const Vec d = sub(load_lanes(x + i, lanes), set1(mean));
+    return mul(d, d);
+  }) / n;
+  float inverse[kLanes];
+  store(inverse, div(set1(1.0f), sqrt(set1(variance + epsilon))));
+  return {mean, inverse[0]};
+}
+
+static void layer_norm_row(const LayerNormRow& row, float* y) {
+  const Moments m = moments(row.x, row.epsilon, row.count);
+  for_vectors(row.count, [&](int64_t i, int n) {
+    Vec v = mul(sub(load_lanes(row.x + i, n), set1(m.mean)), set1(m.inverse));
+    if (row.gain != nullptr) v = mul(v, load_lanes(row.gain + i, n));
+    if (row.bias != nullptr) v = add(v, load_lanes(row.bias + i, n));
+    store_lanes(y + i, v, n);
   });
 }
 
-static void rope_row(const float* angles, int64_t heads, int64_t head_dim, float* x) {
-  const int64_t half = head_dim / 2;
+static void rope_row(const RopeHeads& heads, float* x) {
+  const int64_t half = heads.rotary / 2;
+  const float* angles = heads.angles;
   const float* cosine = angles;
   const float* sine = angles + half;
-  for (int64_t head = 0; head < heads; ++head, x += head_dim) {
+  for (int64_t head = 0; head < heads.count; ++head, x += heads.dim) {
     for_vectors(half, [&](int64_t i, int n) {
       const Vec a = load_lanes(x + i, n);
       const Vec b = load_lanes(x + half + i, n);

@@ -1,4 +1,4 @@
-// Row-wise kernels: scale terms, bias, norm, SwiGLU, rotary embedding, embedding look-up.
+// Row-wise kernels: scale terms, bias, norms, activations, soft cap, rotary embedding, embedding look-up, copies of heads.
 #include <cmath>
 #include <cstring>
 
@@ -65,18 +65,58 @@ void add(Context& context, ConstMatrixF x, MatrixF y) {
   });
 }
 
-void swiglu(Context& context, ConstMatrixF gate, ConstMatrixF up, MatrixF y) {
-  CHECK(gate.rows == y.rows && gate.cols == y.cols && up.rows == y.rows && up.cols == y.cols, "swiglu: shapes differ");
+void layer_norm(Context& context, ConstMatrixF x, const Affine& affine, MatrixF y) {
+  CHECK(x.rows == y.rows && x.cols == y.cols, "layer_norm: shapes differ");
+  for_rows(context, x.rows, 3 * x.cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      context.table.layer_norm({x.row(i), affine.gain[i], affine.bias[i], affine.epsilon, x.cols}, y.row(i));
+    }
+  });
+}
+
+void multiply(Context& context, float factor, MatrixF x) {
+  for_rows(context, x.rows, x.cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) context.table.multiply(factor, x.row(i), x.cols);
+  });
+}
+
+void activation(Context& context, Activation kind, const Gated& in, MatrixF y) {
+  const bool gated = in.up.data != nullptr;
+  CHECK(in.gate.rows == y.rows && in.gate.cols == y.cols, "activation: shapes differ");
+  CHECK(!gated || (in.up.rows == y.rows && in.up.cols == y.cols), "activation: gate and up differ");
+  const auto leaf = context.table.activation[static_cast<int>(kind)];
   for_rows(context, y.rows, kExpCost * y.cols, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) context.table.swiglu(gate.row(i), up.row(i), y.row(i), y.cols);
+    for (int64_t i = begin; i < end; ++i) leaf(in.gate.row(i), gated ? in.up.row(i) : nullptr, y.row(i), y.cols);
+  });
+}
+
+void soft_cap(Context& context, float cap, MatrixF x) {
+  CHECK(cap > 0, "soft_cap: a positive cap");
+  for_rows(context, x.rows, kExpCost * x.cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) context.table.soft_cap(cap, x.row(i), x.cols);
+  });
+}
+
+void copy_heads(Context& context, ConstMatrixF x, const HeadCopy& copy, MatrixF y) {
+  CHECK(x.rows == y.rows, "copy_heads: rows differ");
+  CHECK(copy.count > 0 && copy.from + (copy.count - 1) * copy.from_stride + copy.dim <= x.cols &&
+            copy.to + (copy.count - 1) * copy.to_stride + copy.dim <= y.cols,
+        "copy_heads: heads within the rows");
+  for_rows(context, x.rows, copy.count * copy.dim, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t head = 0; head < copy.count; ++head) {
+        context.table.scale(x.row(i) + copy.from + head * copy.from_stride, nullptr, y.row(i) + copy.to + head * copy.to_stride,
+                            copy.dim);
+      }
+    }
   });
 }
 
 void rope(Context& context, ConstMatrixF angles, int64_t head_dim, MatrixF x) {
   CHECK(head_dim > 0 && head_dim % 2 == 0 && x.cols % head_dim == 0, "rope: whole heads of even size");
-  CHECK(angles.rows == x.rows && angles.cols == head_dim, "rope: one row of angles per row");
+  CHECK(angles.rows == x.rows && angles.cols <= head_dim && angles.cols % 2 == 0, "rope: one row of angles per row");
   for_rows(context, x.rows, 2 * x.cols, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) context.table.rope(angles.row(i), x.cols / head_dim, head_dim, x.row(i));
+    for (int64_t i = begin; i < end; ++i) context.table.rope({angles.row(i), angles.cols, head_dim, x.cols / head_dim}, x.row(i));
   });
 }
 

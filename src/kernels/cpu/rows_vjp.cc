@@ -22,21 +22,38 @@ void rms_norm_vjp(Context& context, ConstMatrixF x, PerRow gain, float epsilon, 
   });
 }
 
-void swiglu_vjp(Context& context, ConstMatrixF gate, ConstMatrixF up, ConstMatrixF dy, MatrixF dgate, MatrixF dup) {
-  CHECK(gate.cols == dy.cols && up.cols == dy.cols && dgate.cols == dy.cols && dup.cols == dy.cols,
-        "swiglu_vjp: shapes differ");
+void layer_norm_vjp(Context& context, ConstMatrixF x, const Affine& affine, ConstMatrixF dy, const Written& dx) {
+  CHECK(x.rows == dy.rows && x.cols == dy.cols && dx.to.rows == x.rows && dx.to.cols == x.cols, "layer_norm_vjp: shapes differ");
+  const auto leaf = dx.how == Write::kAdd ? context.table.vjp.layer_norm_add : context.table.vjp.layer_norm;
+  for_rows(context, x.rows, 4 * x.cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) leaf({x.row(i), affine.gain[i], nullptr, affine.epsilon, x.cols}, dy.row(i), dx.to.row(i));
+  });
+}
+
+void activation_vjp(Context& context, Activation kind, const Gated& in, ConstMatrixF dy, const GatedGradient& d) {
+  const bool gated = in.up.data != nullptr;
+  CHECK(in.gate.cols == dy.cols && d.gate.cols == dy.cols, "activation_vjp: shapes differ");
+  CHECK(!gated || (in.up.cols == dy.cols && d.up.cols == dy.cols), "activation_vjp: gate and up differ");
+  const auto leaf = context.table.vjp.activation[static_cast<int>(kind)];
   for_rows(context, dy.rows, kExpCost * dy.cols, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      context.table.vjp.swiglu({gate.row(i), up.row(i), dy.row(i), dy.cols}, dgate.row(i), dup.row(i));
+      leaf({in.gate.row(i), gated ? in.up.row(i) : nullptr, dy.row(i), dy.cols}, d.gate.row(i), gated ? d.up.row(i) : nullptr);
     }
+  });
+}
+
+void soft_cap_vjp(Context& context, float cap, ConstMatrixF y, MatrixF dx) {
+  CHECK(cap > 0 && y.rows == dx.rows && y.cols == dx.cols, "soft_cap_vjp: shapes differ");
+  for_rows(context, dx.rows, 2 * dx.cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) context.table.vjp.soft_cap(cap, y.row(i), dx.row(i), dx.cols);
   });
 }
 
 void rope_vjp(Context& context, ConstMatrixF angles, int64_t head_dim, MatrixF dx) {
   CHECK(head_dim > 0 && head_dim % 2 == 0 && dx.cols % head_dim == 0, "rope_vjp: whole heads of even size");
-  CHECK(angles.rows == dx.rows && angles.cols == head_dim, "rope_vjp: one row of angles per row");
+  CHECK(angles.rows == dx.rows && angles.cols <= head_dim && angles.cols % 2 == 0, "rope_vjp: one row of angles per row");
   for_rows(context, dx.rows, 2 * dx.cols, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) context.table.vjp.rope(angles.row(i), dx.cols / head_dim, head_dim, dx.row(i));
+    for (int64_t i = begin; i < end; ++i) context.table.vjp.rope({angles.row(i), angles.cols, head_dim, dx.cols / head_dim}, dx.row(i));
   });
 }
 
@@ -54,6 +71,25 @@ void rms_norm_vjp_gain(Context& context, ConstMatrixF x, float epsilon, ConstMat
     for (const RowsGradient& entry : gradients) {
       for (int64_t i = entry.row_begin; i < entry.row_begin + entry.row_count; ++i) {
         context.table.vjp.product_add(dy.row(i) + col, x.row(i) + col, inverse[i], entry.gradient + col, count);
+      }
+    }
+  });
+}
+
+size_t layer_norm_vjp_gain_scratch_bytes(int64_t rows) { return static_cast<size_t>(rows) * sizeof(Moments) + 64; }
+
+void layer_norm_vjp_gain(Context& context, ConstMatrixF x, float epsilon, ConstMatrixF dy,
+                         std::span<const RowsGradient> gradients) {
+  CHECK(x.rows == dy.rows && x.cols == dy.cols, "layer_norm_vjp_gain: shapes differ");
+  Arena::Mark mark(context.scratch);
+  const std::span<Moments> moments = context.scratch.take<Moments>(x.rows);
+  for_rows(context, x.rows, 2 * x.cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) moments[i] = context.table.vjp.moments(x.row(i), epsilon, x.cols);
+  });
+  for_cols(context, x.cols, [&](int64_t col, int64_t count) {
+    for (const RowsGradient& entry : gradients) {
+      for (int64_t i = entry.row_begin; i < entry.row_begin + entry.row_count; ++i) {
+        context.table.vjp.normed_add(dy.row(i) + col, x.row(i) + col, moments[i], entry.gradient + col, count);
       }
     }
   });

@@ -32,22 +32,61 @@ static float rms_inverse_row(const float* x, float epsilon, int64_t count) {
   return result[0];
 }
 
-static void swiglu_vjp_row(const SwigluRow& row, float* dgate, float* dup) {
+template <bool kAdd>
+static void layer_norm_vjp_row(const LayerNormRow& row, const float* dy, float* dx) {
+  const float n = static_cast<float>(row.count);
+  const Moments m = moments(row.x, row.epsilon, row.count);
+  const auto scaled = [&](int64_t i, int lanes) {
+    const Vec g = load_lanes(dy + i, lanes);
+    return row.gain == nullptr ? g : mul(g, load_lanes(row.gain + i, lanes));
+  };
+  const auto normed = [&](int64_t i, int lanes) { return mul(sub(load_lanes(row.x + i, lanes), set1(m.mean)), set1(m.inverse)); };
+  const Vec mean = set1(sum_of(row.count, scaled) / n);
+  const Vec slope = set1(sum_of(row.count, [&](int64_t i, int lanes) { return mul(scaled(i, lanes), normed(i, lanes)); }) / n);
+  for_vectors(row.count, [&](int64_t i, int lanes) {
+    Vec d = mul(set1(m.inverse), fnma(slope, normed(i, lanes), sub(scaled(i, lanes), mean)));
+    if (kAdd) d = add(load_lanes(dx + i, lanes), d);
+    store_lanes(dx + i, d, lanes);
+  });
+}
+
+static Moments moments_row(const float* x, float epsilon, int64_t count) { return moments(x, epsilon, count); }
+
+static void normed_add_row(const float* a, const float* x, const Moments& m, float* y, int64_t count) {
+  for_vectors(count, [&](int64_t i, int n) {
+    const Vec d = mul(sub(load_lanes(x + i, n), set1(m.mean)), set1(m.inverse));
+    store_lanes(y + i, fma(load_lanes(a + i, n), d, load_lanes(y + i, n)), n);
+  });
+}
+
+template <Activation kKind>
+static void activation_vjp_row(const ActivationRow& row, float* dgate, float* dup) {
   for_vectors(row.count, [&](int64_t i, int n) {
-    const Vec one = set1(1.0f);
     const Vec z = load_lanes(row.gate + i, n);
-    const Vec u = load_lanes(row.up + i, n);
     const Vec g = load_lanes(row.dy + i, n);
-    const Vec sigmoid = div(one, add(one, exp(sub(zero(), z))));
-    const Vec slope = mul(sigmoid, fma(z, sub(one, sigmoid), one));
-    store_lanes(dup + i, mul(g, mul(z, sigmoid)), n);
+    const Vec slope = activation_slope<kKind>(z);
+    if (row.up == nullptr) {
+      store_lanes(dgate + i, mul(g, slope), n);
+      return;
+    }
+    const Vec u = load_lanes(row.up + i, n);
+    store_lanes(dup + i, mul(g, kKind == Activation::kSilu ? mul(z, sigmoid(z)) : activated<kKind>(z)), n);
     store_lanes(dgate + i, mul(mul(g, u), slope), n);
   });
 }
 
-static void rope_vjp_row(const float* angles, int64_t heads, int64_t head_dim, float* dx) {
-  const int64_t half = head_dim / 2;
-  for (int64_t head = 0; head < heads; ++head, dx += head_dim) {
+static void soft_cap_vjp_row(float cap, const float* y, float* dx, int64_t count) {
+  const Vec inverse = set1(1.0f / cap);
+  for_vectors(count, [&](int64_t i, int n) {
+    const Vec t = mul(load_lanes(y + i, n), inverse);
+    store_lanes(dx + i, mul(load_lanes(dx + i, n), fnma(t, t, set1(1.0f))), n);
+  });
+}
+
+static void rope_vjp_row(const RopeHeads& heads, float* dx) {
+  const int64_t half = heads.rotary / 2;
+  const float* angles = heads.angles;
+  for (int64_t head = 0; head < heads.count; ++head, dx += heads.dim) {
     for_vectors(half, [&](int64_t i, int n) {
       const Vec a = load_lanes(dx + i, n);
       const Vec b = load_lanes(dx + half + i, n);
@@ -95,8 +134,14 @@ constexpr VjpTable kVjpTable = {
     .rms_norm = rms_norm_vjp_row<false>,
     .rms_norm_add = rms_norm_vjp_row<true>,
     .rms_inverse = rms_inverse_row,
-    .swiglu = swiglu_vjp_row,
+    .layer_norm = layer_norm_vjp_row<false>,
+    .layer_norm_add = layer_norm_vjp_row<true>,
+    .moments = moments_row,
+    .activation = {activation_vjp_row<Activation::kSilu>, activation_vjp_row<Activation::kGeluTanh>,
+                   activation_vjp_row<Activation::kGelu>, activation_vjp_row<Activation::kRelu>},
+    .soft_cap = soft_cap_vjp_row,
     .rope = rope_vjp_row,
+    .normed_add = normed_add_row,
     .product_add = product_add_row,
     .weighted_exp = weighted_exp_row,
     .softmax_scores = softmax_scores_row,

@@ -37,26 +37,74 @@ void rms_norm_vjp(const T* x, const T* gain, T epsilon, const T* dy, T* dx, T* d
   }
 }
 
+// gain and bias of a LayerNorm; null = ones, zeros.
 template <typename T>
-void swiglu_forward(const T* gate, const T* up, T* y, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) y[i] = gate[i] / (T(1) + exp(-gate[i])) * up[i];
+struct Affine {
+  const T* gain;
+  const T* bias;
+  T epsilon;
+};
+
+template <typename T>
+struct Moments {
+  T mean;
+  T inverse;
+};
+template <typename T>
+Moments<T> moments(const T* x, T epsilon, int64_t count) {
+  const T n = T(static_cast<double>(count));
+  T sum = T(0), squares = T(0);
+  for (int64_t i = 0; i < count; ++i) sum = sum + x[i];
+  const T mean = sum / n;
+  for (int64_t i = 0; i < count; ++i) squares = squares + (x[i] - mean) * (x[i] - mean);
+  return {mean, T(1) / sqrt(squares / n + epsilon)};
 }
 
 template <typename T>
-void swiglu_vjp(const T* gate, const T* up, const T* dy, T* dgate, T* dup, int64_t count) {
+void layer_norm_forward(const T* x, const Affine<T>& affine, T* y, int64_t count) {
+  const Moments<T> m = moments(x, affine.epsilon, count);
   for (int64_t i = 0; i < count; ++i) {
-    const T sigmoid = T(1) / (T(1) + exp(-gate[i]));
-    const T g = dy[i];
-    dup[i] = g * gate[i] * sigmoid;
-    dgate[i] = g * up[i] * sigmoid * (T(1) + gate[i] * (T(1) - sigmoid));
+    y[i] = (x[i] - m.mean) * m.inverse * (affine.gain == nullptr ? T(1) : affine.gain[i]);
+    if (affine.bias != nullptr) y[i] = y[i] + affine.bias[i];
   }
 }
 
-// In place. angles: cos [head_dim / 2], sin [head_dim / 2].
+// What layer_norm_vjp writes: dx =, dgain += dy o xhat (null: not wanted).
 template <typename T>
-void rope_forward(const T* angles, int64_t heads, int64_t head_dim, T* x) {
-  const int64_t half = head_dim / 2;
-  for (int64_t head = 0; head < heads; ++head, x += head_dim) {
+struct NormGradient {
+  T* dx;
+  T* dgain;
+};
+// dx = inverse o (g - mean(g) - xhat mean(g o xhat)), g = dy o gain.
+template <typename T>
+void layer_norm_vjp(const T* x, const Affine<T>& affine, const T* dy, const NormGradient<T>& d, int64_t count) {
+  const Moments<T> m = moments(x, affine.epsilon, count);
+  const T n = T(static_cast<double>(count));
+  const auto g = [&](int64_t i) { return dy[i] * (affine.gain == nullptr ? T(1) : affine.gain[i]); };
+  const auto normed = [&](int64_t i) { return (x[i] - m.mean) * m.inverse; };
+  T mean = T(0), projection = T(0);
+  for (int64_t i = 0; i < count; ++i) {
+    mean = mean + g(i);
+    projection = projection + g(i) * normed(i);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    d.dx[i] = m.inverse * (g(i) - mean / n - normed(i) * projection / n);
+    if (d.dgain != nullptr) d.dgain[i] = d.dgain[i] + dy[i] * normed(i);
+  }
+}
+
+// A row's heads: how many, how wide, and how many dimensions of each turn.
+struct Heads {
+  int64_t count;
+  int64_t dim;
+  int64_t rotary;
+};
+
+// In place. angles: cos [rotary / 2], sin [rotary / 2].
+template <typename T>
+void rope_forward(const T* angles, const Heads& heads, T* x) {
+  const int64_t half = heads.rotary / 2;
+  for (int64_t head = 0; head < heads.count; ++head, x += heads.dim) {
     for (int64_t i = 0; i < half; ++i) {
       const T a = x[i];
       const T b = x[half + i];
@@ -68,9 +116,9 @@ void rope_forward(const T* angles, int64_t heads, int64_t head_dim, T* x) {
 
 // In place: the transposed rotation.
 template <typename T>
-void rope_vjp(const T* angles, int64_t heads, int64_t head_dim, T* dx) {
-  const int64_t half = head_dim / 2;
-  for (int64_t head = 0; head < heads; ++head, dx += head_dim) {
+void rope_vjp(const T* angles, const Heads& heads, T* dx) {
+  const int64_t half = heads.rotary / 2;
+  for (int64_t head = 0; head < heads.count; ++head, dx += heads.dim) {
     for (int64_t i = 0; i < half; ++i) {
       const T a = dx[i];
       const T b = dx[half + i];

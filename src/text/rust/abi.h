@@ -29,6 +29,10 @@ struct UmbelSpans {
   size_t capacity;
 };
 
+// release: frees memory for another try and says whether it did; null = none, then a failed allocation ends the process. Any
+// thread calls it, in the middle of an allocation.
+void umbel_on_memory_failure(bool (*release)());
+
 void umbel_bytes_free(UmbelBytes bytes);
 void umbel_spans_free(UmbelSpans spans);
 
@@ -38,6 +42,9 @@ struct UmbelTokenizer;
 int32_t umbel_tokenizer_new(const char* json, size_t json_size, const char* config, size_t config_size,
                             UmbelTokenizer** out, UmbelBytes* error);
 void umbel_tokenizer_free(UmbelTokenizer* tokenizer);
+// tokens: JSON [{id, content, special, ...}]. *out is one of its own.
+int32_t umbel_tokenizer_with_added(const UmbelTokenizer* tokenizer, const char* tokens, size_t size, UmbelTokenizer** out,
+                                   UmbelBytes* error);
 int32_t umbel_tokenizer_encode(const UmbelTokenizer* tokenizer, const char* text, size_t size, bool add_special,
                                UmbelSpans* out, UmbelBytes* error);
 int32_t umbel_tokenizer_decode(const UmbelTokenizer* tokenizer, const int32_t* ids, size_t size, bool skip_special,

@@ -51,7 +51,6 @@ impl From<Vec<Span>> for Spans {
 
 pub const OK: i32 = 0;
 pub const INVALID: i32 = 1;
-#[allow(dead_code)] // part of the ABI
 pub const UNSUPPORTED: i32 = 2;
 pub const INTERNAL: i32 = 3;
 

@@ -6,6 +6,7 @@ mod abi;
 mod clock;
 mod generation;
 mod jinja;
+mod memory;
 mod python_json;
 mod python_methods;
 mod source;

@@ -100,7 +100,8 @@ fn rewrite_tag(tag: &str) -> Option<String> {
 }
 
 fn first_word(tag: &str) -> &str {
-    tag.trim_start_matches("{%")
+    tag.strip_prefix("{%")
+        .unwrap_or(tag)
         .trim_start_matches(['-', '+'])
         .trim_start()
         .split(|c: char| !c.is_alphanumeric())

@@ -18,7 +18,6 @@ const FUEL: u64 = 20_000_000;
 
 pub struct Template {
     environment: Environment<'static>,
-    source: String,
     special_tokens: serde_json::Map<String, Json>,
     has_generation: bool,
 }
@@ -68,8 +67,8 @@ impl Template {
         let has_generation = rewritten.contains(generation::FUNCTION);
         let environment = make_environment()
             .and_then(|mut environment| environment.add_template_owned(NAME, rewritten).map(|()| environment))
-            .map_err(|error| Failure::invalid(format!("chat template: {}", describe(&error))))?;
-        Ok(Template { environment, source: source.to_string(), special_tokens, has_generation })
+            .map_err(|error| Failure::invalid(bounded(format!("chat template: {}", describe(&error)))))?;
+        Ok(Template { environment, special_tokens, has_generation })
     }
 
     fn context(&self, input: &Json) -> Result<Json, Failure> {
@@ -88,24 +87,27 @@ impl Template {
         let input: Json =
             serde_json::from_str(input_text).map_err(|error| Failure::invalid(format!("chat input: {error}")))?;
         let context = self.context(&input)?;
-        let markers = Markers::unlike(&[input_text, &self.source]);
+        let markers = self.has_generation.then(|| Arc::new(Markers::draw()));
         let raised: Arc<Mutex<Option<String>>> = Arc::default();
-        let environment = self.environment_of_call(&input, &markers, &raised);
+        let environment = self.environment_of_call(&input, markers.clone(), &raised);
         let rendered = environment
             .get_template(NAME)
             .and_then(|template| template.render(jinja::to_value(&context)))
             .map_err(|error| {
             let words = raised.lock().ok().and_then(|mut slot| slot.take());
-            Failure::invalid(words.unwrap_or_else(|| format!("chat template: {}", describe(&error))))
+            Failure::invalid(bounded(words.unwrap_or_else(|| format!("chat template: {}", describe(&error)))))
         })?;
-        Ok(if self.has_generation { generation::take_spans(&rendered, &markers) } else { (rendered, Vec::new()) })
+        Ok(match markers {
+            Some(markers) => markers.take_spans(&rendered),
+            None => (rendered, Vec::new()),
+        })
     }
 
     /// The shared environment plus the functions that belong to one rendering (cloning shares the compiled template).
     fn environment_of_call(
         &self,
         input: &Json,
-        markers: &Markers,
+        markers: Option<Arc<Markers>>,
         raised: &Arc<Mutex<Option<String>>>,
     ) -> Environment<'static> {
         let mut environment = self.environment.clone();
@@ -119,17 +121,27 @@ impl Template {
             }
             Err(Error::new(ErrorKind::InvalidOperation, words))
         });
-        let markers = markers.clone();
+        let Some(markers) = markers else { return environment };
         environment.add_function(
             generation::FUNCTION,
             move |state: &mut minijinja::State, options: Kwargs| -> Result<Value, Error> {
                 let caller: Value = options.get("caller")?;
                 let body = caller.call(state, &[])?;
-                Ok(Value::from(format!("{}{}{}", markers.open, body, markers.close)))
+                Ok(Value::from(markers.around(&body.to_string())))
             },
         );
         environment
     }
+}
+
+/// Words of a template's own are as long as it likes; those of an error are not.
+fn bounded(mut words: String) -> String {
+    const MOST: usize = 1000;
+    if let Some((end, _)) = words.char_indices().nth(MOST) {
+        words.truncate(end);
+        words.push_str("...");
+    }
+    words
 }
 
 /// A minijinja error as one line: what, and in which line of the template.

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::abi::{guard, items, quietly, text, Bytes, Failure, Span, Spans};
+use crate::abi::{guard, items, quietly, text, Bytes, Failure, Span, Spans, UNSUPPORTED};
 use serde_json::Value;
 use tokenizers::AddedToken;
 
@@ -264,4 +264,51 @@ pub extern "C" fn umbel_tokenizer_bos(tokenizer: &Tokenizer) -> i64 {
 #[no_mangle]
 pub extern "C" fn umbel_tokenizer_eos(tokenizer: &Tokenizer) -> i64 {
     tokenizer.eos.map_or(-1, i64::from)
+}
+
+impl Tokenizer {
+    /// The same with further tokens, `[{id, content, special, ...}]` in ascending order of their ids: those that come next.
+    fn with_added(&self, tokens: &str) -> Result<Self, Failure> {
+        let listed: Vec<Value> =
+            serde_json::from_str(tokens).map_err(|error| Failure::invalid(format!("added tokens: {error}")))?;
+        let added: Vec<AddedToken> = listed.iter().filter_map(named_token_listed).collect();
+        if added.len() != listed.len() {
+            return Err(Failure::invalid("added tokens: one has no content"));
+        }
+        let mut inner = self.inner.clone();
+        inner.add_tokens(&added);
+        let mut special = self.special.clone();
+        for (value, token) in listed.iter().zip(&added) {
+            let id = inner.token_to_id(&token.content);
+            if id.map(u64::from) != value.get("id").and_then(Value::as_u64) {
+                let next = self.vocab_size;
+                let content: String = token.content.chars().take(100).collect();
+                return Err(Failure {
+                    code: UNSUPPORTED,
+                    message: format!("the added token {content:?} must follow on the {next} that are there"),
+                });
+            }
+            if token.special {
+                special.extend(id);
+            }
+        }
+        let vocab_size = inner.get_vocab_size(true);
+        Ok(Tokenizer { inner, bos: self.bos, eos: self.eos, special, vocab_size })
+    }
+}
+
+/// # Safety
+/// Pointers as `abi.h` says.
+#[no_mangle]
+pub unsafe extern "C" fn umbel_tokenizer_with_added(
+    tokenizer: &Tokenizer,
+    tokens: *const u8,
+    size: usize,
+    out: *mut *mut Tokenizer,
+    error: *mut Bytes,
+) -> i32 {
+    guard(error, || {
+        out.write(Box::into_raw(Box::new(tokenizer.with_added(text(tokens, size, "added tokens")?)?)));
+        Ok(())
+    })
 }
