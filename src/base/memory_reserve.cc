@@ -4,8 +4,11 @@
 
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <exception>
 #include <new>
+
+#include "base/sanitized.h"
 
 namespace umbel {
 namespace {
@@ -21,11 +24,32 @@ const std::exception_ptr& no_memory() {
   return made;
 }
 
-// Does not allocate: the allocator has just said no.
+[[noreturn]] void out_of_memory() { std::rethrow_exception(no_memory()); }
+
+// Must not fail as long as there is any reserve: whoever serves everybody, and what is unwound.
+bool comes_first() { return priority == MemoryPriority::Level::kFirst || std::uncaught_exceptions() > 0; }
+
+bool release(int lowest) {
+  if (!kept.load()) return false;
+  for (int i = kMemoryReservePieces - 1; i >= lowest; --i) {
+    void* const mine = pieces[static_cast<size_t>(i)].exchange(nullptr);
+    if (mine == nullptr) continue;
+    whole.store(false);
+    ::munmap(mine, kMemoryReservePieceBytes);
+    return true;
+  }
+  return false;
+}
+
+// Whether to try again. None of it allocates: the allocator has just said no.
+bool release_for(size_t bytes) {
+  if (comes_first()) return release(0);
+  return bytes <= kSmallAllocationBytes && release(kFirstReservePieces);
+}
+
+// For what the replaced operators below don't see (over-aligned objects).
 void on_failure() {
-  const bool released = release_memory_reserve();
-  if (released && priority == MemoryPriority::Level::kFirst) return;  // operator new tries again
-  std::rethrow_exception(no_memory());
+  if (!comes_first() || !release(0)) out_of_memory();
 }
 
 bool take(std::atomic<void*>& piece) {
@@ -57,19 +81,22 @@ bool keep_memory_reserve() {
 
 bool memory_is_short() { return kept.load() && !whole.load() && !take_all(); }
 
-bool release_memory_reserve() {
-  if (!kept.load()) return false;
-  for (auto& piece : pieces) {
-    void* const mine = piece.exchange(nullptr);
-    if (mine == nullptr) continue;
-    whole.store(false);
-    ::munmap(mine, kMemoryReservePieceBytes);
-    return true;
-  }
-  return false;
-}
+bool release_memory_reserve() { return release(0); }
 
 MemoryPriority::MemoryPriority(Level level) : before_(priority) { priority = level; }
 MemoryPriority::~MemoryPriority() { priority = before_; }
 
 }  // namespace umbel
+
+// Weak, so that a test may count. A sanitizer has operators of its own.
+#if !UMBEL_SANITIZED
+__attribute__((weak)) void* operator new(size_t bytes) {
+  for (;;) {
+    void* const place = std::malloc(bytes == 0 ? 1 : bytes);
+    if (place != nullptr) return place;
+    if (!umbel::release_for(bytes)) umbel::out_of_memory();
+  }
+}
+__attribute__((weak)) void operator delete(void* place) noexcept { std::free(place); }
+__attribute__((weak)) void operator delete(void* place, size_t /*bytes*/) noexcept { std::free(place); }
+#endif

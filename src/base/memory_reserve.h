@@ -1,10 +1,12 @@
 // MemoryReserve: memory set aside, so that being out of memory ends a request and not the process.
 //
-// Where an allocation fails, a piece of the reserve goes back to the allocator. The allocation itself still fails, with
-// std::bad_alloc, so that whoever wanted too much lets go of it; what has to be allocated to unwind that (a JSON tree's destructor,
-// a coroutine that is put into a queue once more to be destroyed) finds the piece. A thread that must go on (MemoryPriority) is
-// given the piece instead. Whoever lets work in asks memory_is_short() first, which also takes back what was let go.
+// Where an allocation fails, a piece of the reserve goes back to the allocator, and the allocation is tried again, if it is small
+// (what is small stands in places that can't fail: a handler of Asio, a thread's start) or made while something is unwound (a JSON
+// tree's destructor allocates), or if its thread must go on (MemoryPriority). Everything larger fails with std::bad_alloc at once, so
+// that whoever wanted too much lets go of it; the last pieces are kept from what is merely small. Whoever lets work in asks
+// memory_is_short() first, which also takes back what was let go.
 //
+// Linking this replaces operator new (weakly: a test may have its own; a sanitizer's build keeps its own).
 // Address space only: untouched pages take no memory. Any thread may call anything here.
 #pragma once
 
@@ -13,7 +15,9 @@
 namespace umbel {
 
 inline constexpr size_t kMemoryReservePieceBytes = size_t{16} << 20;  // more than any destructor here wants at once
-inline constexpr int kMemoryReservePieces = 4;
+inline constexpr int kMemoryReservePieces = 8;
+inline constexpr int kFirstReservePieces = 4;  // of them: for what is unwound and for threads that must go on
+inline constexpr size_t kSmallAllocationBytes = size_t{64} << 10;
 inline constexpr size_t kMemoryReserveBytes = kMemoryReservePieces * kMemoryReservePieceBytes;
 
 // Takes the reserve, and the failures of operator new of the whole program. False when there is no memory for it now: tried again

@@ -118,12 +118,28 @@ TEST_F(MemoryReserveTest, AThreadThatComesFirstIsGivenIt) {
   EXPECT_EQ(with_little_memory(kMemoryReserveBytes + (size_t{8} << 20), body), 0);
 }
 
+TEST_F(MemoryReserveTest, WhatIsSmallIsGivenAPartOfIt) {
+  const auto body = [] {
+    if (!keep_memory_reserve() || !fill_memory()) return 10;  // with small pieces to the end of that part
+    try {
+      give(take(kSmallAllocationBytes));
+      return 11;
+    } catch (const std::bad_alloc&) {
+    }
+    for (int piece = 0; piece < kFirstReservePieces; ++piece) {
+      if (!release_memory_reserve()) return 12;
+    }
+    return release_memory_reserve() ? 13 : 0;
+  };
+  EXPECT_EQ(with_little_memory(kMemoryReserveBytes + (size_t{8} << 20), body), 0);
+}
+
 TEST_F(MemoryReserveTest, WhenAllIsGoneAnAllocationFailsAsEver) {
   const auto body = [] {
     if (!keep_memory_reserve() || !fill_memory()) return 10;
     const MemoryPriority first;
     try {
-      give(take(size_t{64} << 20));
+      give(take(kMemoryReserveBytes + (size_t{16} << 20)));
       return 11;
     } catch (const std::bad_alloc&) {
       return 0;
