@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -27,7 +28,10 @@ const std::exception_ptr& no_memory() {
 [[noreturn]] void out_of_memory() { std::rethrow_exception(no_memory()); }
 
 // Must not fail as long as there is any reserve: whoever serves everybody, and what is unwound.
-bool comes_first() { return priority == MemoryPriority::Level::kFirst || std::uncaught_exceptions() > 0; }
+bool comes_first(size_t bytes) {
+  if (priority == MemoryPriority::Level::kFirst || std::uncaught_exceptions() > 0) return true;
+  return priority == MemoryPriority::Level::kSmallFirst && bytes <= kSmallAllocationBytes;
+}
 
 bool release(int lowest) {
   if (!kept.load()) return false;
@@ -43,13 +47,13 @@ bool release(int lowest) {
 
 // Whether to try again. None of it allocates: the allocator has just said no.
 bool release_for(size_t bytes) {
-  if (comes_first()) return release(0);
+  if (comes_first(bytes)) return release(0);
   return bytes <= kSmallAllocationBytes && release(kFirstReservePieces);
 }
 
 // For what the replaced operators below don't see (over-aligned objects).
 void on_failure() {
-  if (!comes_first() || !release(0)) out_of_memory();
+  if (!comes_first(SIZE_MAX) || !release(0)) out_of_memory();
 }
 
 bool take(std::atomic<void*>& piece) {

@@ -35,7 +35,11 @@ bool release_memory_reserve();
 // of threads that serve everybody. They nest.
 class MemoryPriority {
  public:
-  enum class Level : unsigned char { kOrdinary, kFirst };
+  enum class Level : unsigned char {
+    kOrdinary,
+    kSmallFirst,  // only what is small: for threads that hold clients' bytes, too
+    kFirst,
+  };
   explicit MemoryPriority(Level level = Level::kFirst);
   ~MemoryPriority();
   MemoryPriority(const MemoryPriority&) = delete;

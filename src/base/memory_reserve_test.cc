@@ -126,10 +126,21 @@ TEST_F(MemoryReserveTest, WhatIsSmallIsGivenAPartOfIt) {
       return 11;
     } catch (const std::bad_alloc&) {
     }
-    for (int piece = 0; piece < kFirstReservePieces; ++piece) {
-      if (!release_memory_reserve()) return 12;
+    const MemoryPriority small_first(MemoryPriority::Level::kSmallFirst);
+    try {
+      (void)take(kSmallAllocationBytes);  // whose thread comes first with what is small
+    } catch (const std::bad_alloc&) {
+      return 12;
     }
-    return release_memory_reserve() ? 13 : 0;
+    try {
+      give(take(2 * kSmallAllocationBytes + (size_t{16} << 20)));
+      return 13;
+    } catch (const std::bad_alloc&) {
+    }
+    for (int piece = 1; piece < kFirstReservePieces; ++piece) {
+      if (!release_memory_reserve()) return 14;
+    }
+    return release_memory_reserve() ? 15 : 0;
   };
   EXPECT_EQ(with_little_memory(kMemoryReserveBytes + (size_t{8} << 20), body), 0);
 }

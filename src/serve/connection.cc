@@ -115,7 +115,6 @@ bool Connection::take_place() {
 }
 
 asio::awaitable<void> Connection::run() {
-  const auto self = shared_from_this();  // alive as long as the coroutine
   transport_.expires_after(door_.options.header_timeout);
   if (!co_await transport_.handshake()) co_return;
   Duration patience = door_.options.read_timeout;
@@ -385,13 +384,16 @@ asio::awaitable<void> Connection::end_stream() {
   }
 }
 
+// Alive as long as its coroutine, which begins on another thread.
+asio::awaitable<void> run(std::shared_ptr<Connection> connection) { co_await connection->run(); }
+
 }  // namespace
 
 void start_connection(tcp::socket socket, DoorState& door) {
   const auto executor = socket.get_executor();
   auto connection = std::make_shared<Connection>(std::move(socket), door);
   if (!connection->take_place()) return;
-  asio::co_spawn(executor, connection->run(), [](std::exception_ptr thrown) {
+  asio::co_spawn(executor, run(std::move(connection)), [](std::exception_ptr thrown) {
     if (thrown) LOG_ERROR("a connection ended with an exception");
   });
 }

@@ -1,6 +1,6 @@
 // Connection: one client's socket from accept to close: requests read, shown to the gate, answered, one after another.
 //
-// Everything of it runs on its strand. It keeps itself alive while its coroutine runs.
+// Everything of it runs on one thread. It keeps itself alive while its coroutine runs.
 #pragma once
 
 #include <atomic>

@@ -6,17 +6,19 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/log.h"
+#include "base/memory_reserve.h"
 #include "serve/connection.h"
 #include "serve/listener.h"
 
@@ -51,9 +53,23 @@ ServeOptions within_file_limit(ServeOptions options) {
   return options;
 }
 
+// A context of its own for every thread, so that what belongs to one connection runs on one thread. Asio's strands over one context
+// allocate at every turn, and one that found no memory to put itself into the queue would never run again.
+struct IoThread {
+  asio::io_context io{1};
+  asio::executor_work_guard<asio::io_context::executor_type> stays = asio::make_work_guard(io);
+  std::thread thread;
+};
+
+std::vector<std::unique_ptr<IoThread>> io_threads(int count) {
+  std::vector<std::unique_ptr<IoThread>> threads;
+  for (int i = 0; i < std::max(count, 1); ++i) threads.push_back(std::make_unique<IoThread>());
+  return threads;
+}
+
 class Door final : public HttpDoor {
  public:
-  Door(const ServeOptions& options, Gate& gate) : state_(within_file_limit(options), gate), acceptor_(io_) {}
+  Door(const ServeOptions& options, Gate& gate) : state_(within_file_limit(options), gate), io_(io_threads(options.http_threads)), acceptor_(io_.front()->io) {}
   ~Door() override { close(Duration{}); }
 
   Status listen();
@@ -64,16 +80,17 @@ class Door final : public HttpDoor {
   void close(Duration patience) override;
 
  private:
-  void run_io();
+  static void run_io(asio::io_context& io);
+  asio::io_context& next_io() { return io_[next_++ % io_.size()]->io; }
   asio::awaitable<void> accept_loop();
 
   DoorState state_;
-  asio::io_context io_;
+  const std::vector<std::unique_ptr<IoThread>> io_;
+  size_t next_ = 0;  // of io_: of the next connection
   tcp::acceptor acceptor_;
   uint16_t port_ = 0;
   std::mutex close_mutex_;
   bool closed_ = false;
-  std::vector<std::thread> threads_;
 };
 
 Status Door::listen() {
@@ -91,11 +108,9 @@ Status Door::listen() {
   const int descriptor = listener->duplicate();
   acceptor_.assign(listener->is_v6() ? tcp::v6() : tcp::v4(), descriptor, error);
   if (error) return Status(Code::kUnavailable, "can't accept connections: " + error.message());
-  asio::co_spawn(io_, accept_loop(), asio::detached);
+  asio::co_spawn(io_.front()->io, accept_loop(), asio::detached);
   try {
-    for (int thread = 0; thread < std::max(options.http_threads, 1); ++thread) {
-      threads_.emplace_back([this] { run_io(); });
-    }
+    for (const auto& mine : io_) mine->thread = std::thread([&io = mine->io] { run_io(io); });
   } catch (const std::system_error& failure) {
     return Status(Code::kUnavailable, std::string("the threads for HTTP can't be started: ") + failure.what() +
                                           "; allow more (ulimit -u) or give fewer --http-threads");
@@ -104,10 +119,11 @@ Status Door::listen() {
 }
 
 // What a callback throws (memory is at its end) ends that callback, not the thread.
-void Door::run_io() {
+void Door::run_io(asio::io_context& io) {
+  const MemoryPriority small_first(MemoryPriority::Level::kSmallFirst);
   for (;;) {
     try {
-      io_.run();
+      io.run();
       return;
     } catch (const std::exception& error) {
       LOG_ERROR("an HTTP thread goes on after: {}", error.what());
@@ -116,7 +132,7 @@ void Door::run_io() {
 }
 
 asio::awaitable<void> Door::accept_loop() {
-  asio::steady_timer pause(io_);
+  asio::steady_timer pause(io_.front()->io);
   TimePoint warned_at{};
   std::string problem;  // of the last connection
   for (;;) {
@@ -126,7 +142,7 @@ asio::awaitable<void> Door::accept_loop() {
         co_await pause.async_wait(kTuple);
       }
       problem.clear();
-      tcp::socket socket(asio::make_strand(io_));
+      tcp::socket socket(next_io());
       const auto [error] = co_await acceptor_.async_accept(socket, kTuple);
       if (error == asio::error::operation_aborted || error == asio::error::bad_descriptor) co_return;
       if (error) {
@@ -153,9 +169,11 @@ void Door::close(Duration patience) {
   while (state_.running.load() > 0 && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  io_.stop();
-  for (std::thread& thread : threads_) thread.join();
-  // The io_context dies with this door, but streams may keep bells longer.
+  for (const auto& each : io_) each->io.stop();
+  for (const auto& each : io_) {
+    if (each->thread.joinable()) each->thread.join();
+  }
+  // The contexts die with this door, but streams may keep bells longer.
   std::lock_guard bells_lock(state_.mutex);
   for (const auto& [connection, bell] : state_.bells) {
     if (const auto alive = bell.lock()) alive->close();

@@ -1,7 +1,7 @@
 // The HTTP door: a listener with limits, one coroutine per connection (connection.h), and the Exchange that a route's
 // handler is given.
 //
-// Any number of io threads; everything of one connection runs on its strand. Handlers may be suspended for long (a
+// Any number of io threads; everything of one connection runs on one of them. Handlers may be suspended for long (a
 // stream of tokens); a client that goes away meanwhile is noticed and rings the exchange's bell. A client that shuts
 // down its sending side counts as gone.
 #pragma once

@@ -1,6 +1,6 @@
 // PeerWatch: notices a client that leaves, or floods, while its answer is made and nobody reads from it.
 //
-// Everything on the transport's strand. A client that has sent no more is noticed at once, else at the next look.
+// Everything on the transport's thread. A client that has sent no more is noticed at once, else at the next look.
 #pragma once
 
 #include <boost/asio/cancellation_signal.hpp>

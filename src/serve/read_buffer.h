@@ -1,4 +1,4 @@
-// ReadBuffer: bytes that a connection has received and nobody has used yet, at most so many. On the transport's strand.
+// ReadBuffer: bytes that a connection has received and nobody has used yet, at most so many. On the transport's thread.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

@@ -1,7 +1,7 @@
 // Session: one answer being made: token events in, text out that never shows half a code point or part of a stop
 // string.
 //
-// One reader (a connection's strand); not thread-safe. Destroying an unfinished session abandons its stream, so the
+// One reader (a connection's thread); not thread-safe. Destroying an unfinished session abandons its stream, so the
 // engine cancels the request.
 #pragma once
 

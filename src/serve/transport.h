@@ -1,4 +1,4 @@
-// Transport: the bytes of one connection, plain or TLS, with one deadline at a time. Used on the connection's strand only.
+// Transport: the bytes of one connection, plain or TLS, with one deadline at a time. Used on the connection's thread only.
 //
 // A deadline that passes closes the socket: what waits then ends, and so does everything after it.
 #pragma once

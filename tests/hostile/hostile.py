@@ -149,18 +149,14 @@ class OutOfMemory(Hostile):
         seen = []
 
         def stream():
-            try:
-                seen.append(server.complete(max_tokens=200, ignore_eos=True, logprobs=5))
-            except TimeoutError:  # seen now and then, not understood yet: docs/security.md
-                seen.append((None, "no answer"))
+            seen.append(server.complete(max_tokens=200, ignore_eos=True, logprobs=5))
 
         streams = [stream for _ in range(8)]
         together(streams + [lambda: server.ask("POST", "/v1/completions", self.bodies()[0][1]) for _ in range(4)])
         self.assertTrue(server.alive())
         self.assertEqual(len(seen), 8)
         for status, answer in seen:
-            self.assertIn(status, (None, 0, 200, 503), answer)
-        self.assertTrue(any(status is not None for status, _ in seen))
+            self.assertIn(status, (0, 200, 503), answer)
         server.limit_addresses(None)
         self.assertTrue(self.eventually(lambda: server.complete()[0] == 200))
         self.assertEqual(server.stop(), 0)
