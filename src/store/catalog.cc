@@ -158,7 +158,8 @@ bool Catalog::inspect_next(Lane lane, const std::stop_token& stop) {
 
 bool Catalog::wait_job(Lane lane, const std::stop_token& stop) {
   Lock lock(mutex_);
-  return jobs_changed_.wait(lock, stop, [&] { return has_job(lane); });
+  const bool found = jobs_changed_.wait(lock, stop, [&] { return has_job(lane); });
+  return found && !stop.stop_requested();  // a stop leaves the others where they are
 }
 
 void Catalog::wait_idle(Duration timeout) {

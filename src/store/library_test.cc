@@ -359,6 +359,22 @@ TEST_F(LibraryTest, HandlesOutliveTheLibrary) {
   EXPECT_EQ(adapter_id(a).name, "a");
 }
 
+TEST_F(LibraryTest, AStopDoesNotWaitForFoldersThatNobodyHasLookedAt) {
+  options_.watch_interval = std::chrono::milliseconds(1);
+  for (int i = 0; i < 600; ++i) write_folder(dir_.path(), "f" + std::to_string(i), i);
+  open();
+  for (int i = 0; i < 600; ++i) write_folder(dir_.path(), "f" + std::to_string(i), i + 1);
+  ASSERT_TRUE(eventually([&] {
+    for (const AdapterInfo& info : library_->list()) {
+      if (info.id.version > 1) return true;  // the first of the changed ones: the rest waits
+    }
+    return false;
+  }));
+  const auto begin = std::chrono::steady_clock::now();
+  library_.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
 TEST_F(LibraryTest, TheWatcherPicksUpNewChangedAndRemovedFoldersWithinTwoSeconds) {
   options_.watch_interval = from_seconds(1.0);
   open();
