@@ -96,9 +96,9 @@ std::vector<Way> all_ways(ThreadPool& pool) {
       const double peak = peak_gflops(isa, arithmetic, pool);
       std::printf("peak %s %s: %.0f GFLOP/s\n", std::string(isa_name(isa)).c_str(),
                   std::string(arithmetic_name(arithmetic)).c_str(), peak);
-      ways.push_back({{isa, arithmetic, ""}, DType::kBF16, peak});
+      ways.push_back({{isa, arithmetic}, DType::kBF16, peak});
       if (arithmetic != Arithmetic::kF32Fma) continue;
-      for (DType stored : {DType::kF32, DType::kF16}) ways.push_back({{isa, arithmetic, ""}, stored, peak});
+      for (DType stored : {DType::kF32, DType::kF16}) ways.push_back({{isa, arithmetic}, stored, peak});
     }
   }
   return ways;

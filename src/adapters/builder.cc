@@ -174,8 +174,8 @@ LowRankTerm Builder::low_rank_turned(const Tensor& a, const Tensor& b_t, float s
 }
 
 const kernels::FrozenMatrix* Builder::own_weight(const Target& target, const Tensor& weight) {
-  const kernels::Choice choice{.arithmetic = target.weight->arithmetic()};
   const bool quantised = target.weight->quantisation() != kernels::Quantisation::kNone;
+  const kernels::Choice choice{.arithmetic = quantised ? kernels::Arithmetic::kF32Fma : target.weight->arithmetic()};
   const DType stored = quantised ? options_.factor_dtype : target.weight->dtype();  // never quantised, as in PEFT
   return adapter_->keep(kernels::FrozenMatrix::pack(weight.view(), stored, choice));
 }

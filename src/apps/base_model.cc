@@ -94,7 +94,7 @@ Result<BaseModel> open_base_model(const ModelFlags& flags) {
   ASSIGN_OR_RETURN(base.generation, load_generation_config(base.dir, base.model->config()));
   LOG_INFO("{}: {} parameters, weights {}, isa {}, arithmetic {} ({}), {} threads", base.name, base.model->parameters(),
            base.model->weight_type(), kernels::isa_name(base.choice.isa),
-           kernels::arithmetic_name(base.choice.arithmetic), base.choice.reason, base.threads);
+           kernels::arithmetic_name(base.model->arithmetic()), base.choice.reason, base.threads);
   return base;
 }
 

@@ -183,10 +183,12 @@ Json timing_json(const Timing& timing, int64_t tokens) {
 Json run_all(const Flags& flags, const Model& model, const kernels::Choice& choice, int threads) {
   Bench bench(model, choice, threads, flags.runs);
   const WeightCount weights = count_weights(model);
-  const kernels::Arithmetic arithmetic = model.weight_type() == "bf16" ? choice.arithmetic : kernels::Arithmetic::kF32Fma;
+  const kernels::Arithmetic arithmetic = model.arithmetic();
   double best_peak = 0;
   Json limits{{"read_gb_per_s", kernels::read_gb_per_s(choice.isa, bench.pool())}};
-  for (const kernels::Arithmetic kind : kernels::available_arithmetics(choice.isa)) {
+  std::vector<kernels::Arithmetic> kinds = kernels::available_arithmetics(choice.isa);
+  if (choice.int8 != kernels::Arithmetic::kF32Fma) kinds.push_back(choice.int8);
+  for (const kernels::Arithmetic kind : kinds) {
     const double gflops = kernels::peak_gflops(choice.isa, kind, bench.pool());
     limits["peak_gflops"][std::string(kernels::arithmetic_name(kind))] = gflops;
     best_peak = std::max(best_peak, gflops);

@@ -52,7 +52,7 @@ Result<serve::ServeParts> make_parts(const Workshop& shop, const Flags& flags) {
                  .architecture = base.model->config().architecture,
                  .dtype = std::string(base.model->weight_type()),
                  .isa = std::string(kernels::isa_name(base.choice.isa)),
-                 .arithmetic = std::string(kernels::arithmetic_name(base.choice.arithmetic)),
+                 .arithmetic = std::string(kernels::arithmetic_name(base.model->arithmetic())),
                  .version = UMBEL_VERSION,
                  .digest = std::move(digest),
                  .parameters = base.model->parameters(),
@@ -92,7 +92,7 @@ Status run_serve(const Flags& flags) {
   ASSIGN_OR_RETURN(const auto server, serve::Server::start(std::move(parts), std::move(http)));
   std::cout << "umbel serves " << name << " with "
             << shop.library->list().size() << " adapters at " << (flags.http.tls_files.empty() ? "http" : "https") << "://" << flags.http.host << ":" << server->port() << " ("
-            << kernels::isa_name(shop.base.choice.isa) << ", " << kernels::arithmetic_name(shop.base.choice.arithmetic) << ", "
+            << kernels::isa_name(shop.base.choice.isa) << ", " << kernels::arithmetic_name(shop.base.model->arithmetic()) << ", "
             << shop.base.threads << " threads; " << shop.plan.to_string() << ")" << std::endl;
   interrupt.arm();
   interrupt.wait_requested();

@@ -12,7 +12,8 @@ std::string version_text() {
   std::string all;
   for (const kernels::Isa isa : kernels::available_isas()) all += (all.empty() ? "" : ", ") + std::string(kernels::isa_name(isa));
   text += "\ninstruction set " + std::string(kernels::isa_name(choice->isa)) + " (this machine has " + all + ")";
-  return text + "\narithmetic of 16-bit weights " + std::string(kernels::arithmetic_name(choice->arithmetic)) + " (" + choice->reason + ")";
+  return text + "\narithmetic of 16-bit weights " + std::string(kernels::arithmetic_name(choice->arithmetic)) + " (" + choice->reason + "), of int8 weights " +
+         std::string(kernels::arithmetic_name(choice->int8));
 }
 
 }  // namespace umbel::apps

@@ -26,7 +26,7 @@ namespace {
 constexpr int kStoredFormat = 1;
 
 constexpr std::string_view kIsaNames[] = {"generic", "avx2", "avx512", "amx"};
-constexpr std::string_view kArithmeticNames[] = {"f32-fma", "bf16-dot", "amx-bf16"};
+constexpr std::string_view kArithmeticNames[] = {"f32-fma", "bf16-dot", "amx-bf16", "int8-dot"};
 
 template <typename Kind>
 std::string names(const std::vector<Kind>& kinds, std::string_view (*name)(Kind)) {
@@ -44,6 +44,11 @@ bool has_f16c() {
 bool has_avx512_bf16() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 5)) != 0;
+}
+
+bool has_avx512_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (c & (1u << 11)) != 0;
 }
 
 // AMX: the instructions are there, the system saves their registers, and this process may use them. Asking for the
@@ -213,6 +218,14 @@ std::vector<Arithmetic> available_arithmetics(Isa isa) {
   return kinds;
 }
 
+Arithmetic int8_arithmetic(Isa isa) {
+#if defined(__x86_64__)
+  if (isa >= Isa::kAvx512 && has_avx512_vnni()) return Arithmetic::kInt8Dot;
+#endif
+  (void)isa;
+  return Arithmetic::kF32Fma;
+}
+
 std::string default_cache_dir() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/') {
     return std::string(cache) + "/umbel";
@@ -228,6 +241,8 @@ Result<Choice> choose(const ChoiceOptions& options) {
   if (options.isa != "auto") {
     ASSIGN_OR_RETURN(choice.isa, pick<Isa>("isa", options.isa, kIsaNames, isas, isa_name));
   }
+  // Forcing f32 means f32, whatever the weights are.
+  if (options.arithmetic != arithmetic_name(Arithmetic::kF32Fma)) choice.int8 = int8_arithmetic(choice.isa);
   const std::string isa_reason = options.isa == "auto" ? "" : "isa forced; ";
   const std::vector<Arithmetic> kinds = available_arithmetics(choice.isa);
   if (options.arithmetic != "auto") {

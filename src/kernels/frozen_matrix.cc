@@ -10,8 +10,11 @@
 namespace umbel::kernels {
 namespace {
 
-// Elements of one output that share a packed cell: a bf16 cell is the pair (k, k + 1), see matmul_table.h.
-int64_t cell_elements(DType dtype) { return dtype == DType::kBF16 ? 2 : 1; }
+// Elements of one output that share a packed cell: a bf16 cell is the pair (k, k + 1), an int8 cell four, see matmul_table.h.
+int64_t cell_elements(DType dtype) {
+  if (dtype == DType::kI8) return kInt8Cell;
+  return dtype == DType::kBF16 ? 2 : 1;
+}
 
 constexpr int64_t kAmxUnit = 32;  // k of one tile instruction
 

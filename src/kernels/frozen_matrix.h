@@ -26,10 +26,10 @@ class FrozenMatrix {
   // parallel where a pool is given.
   static FrozenMatrix pack(const TensorView& weight, DType stored, const Choice& choice, ThreadPool* pool = nullptr);
 
-  // The same, quantised; computed in f32 multiply-adds on every machine. kUnsupported where the shape does not allow it
+  // The same, quantised; int8 computed as choice.int8 says, nf4 in f32 multiply-adds on every machine. kUnsupported where the shape does not allow it
   // (nf4: rows of a multiple of 64 numbers), kDataLoss where a number is not finite. Beside the result, takes memory for
   // a row per thread, and nf4-dq for one float per 64 numbers.
-  static Result<FrozenMatrix> quantise(const TensorView& weight, Quantisation form, ThreadPool* pool = nullptr);
+  static Result<FrozenMatrix> quantise(const TensorView& weight, Quantisation form, const Choice& choice, ThreadPool* pool = nullptr);
 
   // Full training's own copy of a weight: clone() is the same packed form in memory of its own, and repack() overwrites its
   // numbers in place from [out, in] of any float type, rounded to the stored one. REQUIRES a form that is not quantised, and
@@ -53,7 +53,7 @@ class FrozenMatrix {
   const void* packed() const { return data_.get(); }
   int64_t panels() const;
   int64_t panel_bytes() const;
-  // in, rounded up to what the packed form holds.
+  // in, rounded up to what the packed form holds (zeros).
   int64_t in_padded() const;
   // Of a panel: what its scales take in front (quantised forms), and what one k of the rest takes.
   int64_t scale_bytes() const;

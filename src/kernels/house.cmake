@@ -7,7 +7,7 @@ set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/cpu/target_generic.c
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/cpu/target_avx2.cc PROPERTIES
   COMPILE_OPTIONS "${leaf_flags};-mavx2;-mfma;-mf16c")
 # g++ 12 reports its own AVX-512 headers as uninitialized (GCC bug 105593).
-set(avx512_flags -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mprefer-vector-width=512
+set(avx512_flags -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx512vnni -mprefer-vector-width=512
   -Wno-uninitialized)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND avx512_flags -Wno-maybe-uninitialized)

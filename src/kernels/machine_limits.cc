@@ -57,6 +57,7 @@ double peak_gflops(Isa isa, Arithmetic arithmetic, ThreadPool& pool, int runs) {
   auto peak = table.peak_f32;
   if (arithmetic == Arithmetic::kBf16Dot) peak = table.peak_bf16_dot;
   if (arithmetic == Arithmetic::kAmxBf16) peak = table.peak_amx;
+  if (arithmetic == Arithmetic::kInt8Dot) peak = table.peak_int8_dot;
   CHECK(peak != nullptr, "an arithmetic that this ISA does not have");
   int64_t steps = 100;
   double best = 0;

@@ -27,18 +27,22 @@ struct Way {
 };
 
 std::string way_name(const Way& way) {
-  return std::string(isa_name(way.choice.isa)) + " " + std::string(arithmetic_name(way.choice.arithmetic)) + " " +
+  const Arithmetic arithmetic = way.quantisation == Quantisation::kInt8 ? way.choice.int8 : way.choice.arithmetic;
+  return std::string(isa_name(way.choice.isa)) + " " + std::string(arithmetic_name(arithmetic)) + " " +
          std::string(dtype_name(way.stored)) + (way.quantisation == Quantisation::kNone ? "" : " " + std::string(quantisation_name(way.quantisation)));
 }
 
 std::vector<Way> all_ways() {
   std::vector<Way> ways;
   for (Isa isa : available_isas()) {
-    for (DType stored : {DType::kF32, DType::kF16}) ways.push_back({{isa, Arithmetic::kF32Fma, ""}, stored});
+    for (DType stored : {DType::kF32, DType::kF16}) ways.push_back({{isa, Arithmetic::kF32Fma}, stored});
     for (Quantisation form : {Quantisation::kInt8, Quantisation::kNf4, Quantisation::kNf4Dq}) {
-      ways.push_back({{isa, Arithmetic::kF32Fma, ""}, DType::kF32, form});
+      ways.push_back({{isa, Arithmetic::kF32Fma}, DType::kF32, form});
     }
-    for (Arithmetic arithmetic : available_arithmetics(isa)) ways.push_back({{isa, arithmetic, ""}, DType::kBF16});
+    if (const Arithmetic int8 = int8_arithmetic(isa); int8 != Arithmetic::kF32Fma) {
+      ways.push_back({{isa, Arithmetic::kF32Fma, int8}, DType::kF32, Quantisation::kInt8});
+    }
+    for (Arithmetic arithmetic : available_arithmetics(isa)) ways.push_back({{isa, arithmetic}, DType::kBF16});
   }
   return ways;
 }
@@ -51,7 +55,7 @@ struct Weight {
   Weight(const Way& way, int64_t out, int64_t in) : wide(random_floats(out * in, out * 7919 + in)) {
     const TensorView view{DType::kF32, {out, in}, wide.data()};
     packed = way.quantisation == Quantisation::kNone ? FrozenMatrix::pack(view, way.stored, way.choice)
-                                                     : FrozenMatrix::quantise(view, way.quantisation).value();
+                                                     : FrozenMatrix::quantise(view, way.quantisation, way.choice).value();
     for (int64_t row = 0; row < out; ++row) packed.read_row(row, wide.data() + row * in);
   }
   ConstMatrixF matrix() const { return {wide.data(), packed.out(), packed.in()}; }
@@ -96,9 +100,10 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
   return difference / largest;
 }
 
-// What 16-bit arithmetic makes of its rows.
-void round_where(Arithmetic arithmetic, std::vector<float>& values) {
+// What 16-bit and 8-bit arithmetic make of their rows.
+void round_where(Arithmetic arithmetic, std::vector<float>& values, int64_t in) {
   if (arithmetic == Arithmetic::kF32Fma) return;
+  if (arithmetic == Arithmetic::kInt8Dot) return ref::round_to_int8_groups({values.data(), static_cast<int64_t>(values.size()) / in, in});
   for (float& value : values) value = to_f32(to_bf16(value));
 }
 
@@ -120,7 +125,7 @@ TEST(Matmul, AgreesWithTheReferenceOnEveryIsaForOddShapes) {
       for (int64_t rows : {1, 2, 3, 5, 6, 7, 13, 14, 15, 16, 29, 64, 70}) {
         std::vector<float> x = random_floats(rows * extents.in, rows);
         const std::vector<float> y = bench.matmul(weight, x, rows);
-        round_where(weight.packed.arithmetic(), x);
+        round_where(weight.packed.arithmetic(), x, extents.in);
         std::vector<float> expected(y.size());
         ref::matmul({x.data(), rows, extents.in}, weight.matrix(), {expected.data(), rows, extents.out});
         EXPECT_LT(relative_error(y, expected), 3e-6)
@@ -152,8 +157,50 @@ TEST(Matmul, RowHasTheSameBitsAloneAndInAnyBatch) {
   }
 }
 
+// So wide that a panel's absmax don't fit into the scratch of one visit.
+TEST(Nf4, FewRowsOfWideWeightsHaveTheBitsOfMany) {
+  for (const Quantisation form : {Quantisation::kNf4, Quantisation::kNf4Dq}) {
+    for (const Isa isa : available_isas()) {
+      const Way way{{isa}, DType::kF32, form};
+      const Extents extents{40, 16448};
+      const Weight weight(way, extents.out, extents.in);
+      const std::vector<float> x = random_floats(20 * extents.in, 5);
+      Bench bench(way);
+      const std::vector<float> all = bench.matmul(weight, x, 20);
+      for (const int64_t rows : {1, 2, 3, 6}) {
+        const std::vector<float> y = Bench(way).matmul(weight, std::vector<float>(x.begin(), x.begin() + rows * extents.in), rows);
+        EXPECT_EQ(std::memcmp(y.data(), all.data(), y.size() * sizeof(float)), 0) << way_name(way) << " rows " << rows;
+      }
+    }
+  }
+}
+
+TEST(Int8Dot, WhatIsNotFiniteStaysInItsGroupsRow) {
+  for (const Way& way : all_ways()) {
+    if (way.choice.int8 != Arithmetic::kInt8Dot) continue;
+    const Extents extents{40, 150};
+    const Weight weight(way, extents.out, extents.in);
+    Bench bench(way);
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      std::vector<float> x = random_floats(3 * extents.in, 9);
+      const std::vector<float> right = bench.matmul(weight, x, 3);
+      x[extents.in + 70] = bad;
+      const std::vector<float> y = bench.matmul(weight, x, 3);
+      for (int64_t out = 0; out < extents.out; ++out) {
+        EXPECT_EQ(y[out], right[out]);
+        EXPECT_TRUE(std::isnan(y[extents.out + out]));
+        EXPECT_EQ(y[2 * extents.out + out], right[2 * extents.out + out]);
+      }
+    }
+    for (const float tiny : {0.0f, 1e-40f, 1e-32f}) {  // too small for a scale
+      const std::vector<float> y = bench.matmul(weight, std::vector<float>(extents.in, tiny), 1);
+      for (const float value : y) EXPECT_EQ(value, 0.0f);
+    }
+  }
+}
+
 TEST(Matmul, ZeroRowsAndStridedOperandsAreFine) {
-  const Way way{{available_isas().back(), Arithmetic::kF32Fma, ""}, DType::kBF16};
+  const Way way{{available_isas().back()}, DType::kBF16};
   const Weight weight(way, 40, 50);
   Bench bench(way);
   Context context = bench.context();
@@ -178,7 +225,7 @@ TEST(MatmulVjp, AgreesWithTheReferenceOnEveryIsaForOddShapes) {
       for (int64_t rows : {1, 3, 4, 5, 14, 67}) {
         std::vector<float> dy = random_floats(rows * extents.out, rows);
         const std::vector<float> dx = bench.vjp(weight, dy, rows);
-        round_where(weight.packed.arithmetic(), dy);
+        if (way.quantisation == Quantisation::kNone) round_where(weight.packed.arithmetic(), dy, extents.out);
         std::vector<float> expected(dx.size());
         ref::matmul_vjp_x({dy.data(), rows, extents.out}, weight.matrix(), {expected.data(), rows, extents.in});
         EXPECT_LT(relative_error(dx, expected), 3e-6)
@@ -212,7 +259,7 @@ TEST(MatmulVjp, NeverUnpacksAWholeQuantisedMatrix) {
   const Extents extents{2048, 2048};
   const size_t whole_bytes = extents.out * extents.in * sizeof(float);
   for (const Quantisation form : {Quantisation::kInt8, Quantisation::kNf4, Quantisation::kNf4Dq}) {
-    const Way way{{available_isas().back(), Arithmetic::kF32Fma, ""}, DType::kF32, form};
+    const Way way{{available_isas().back()}, DType::kF32, form};
     const Weight weight(way, extents.out, extents.in);
     EXPECT_LT(weight.packed.bytes(), whole_bytes / (is_nf4(form) ? 7 : 3));
     Bench bench(way, 2);

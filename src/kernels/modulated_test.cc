@@ -40,7 +40,7 @@ struct Case {
     const std::vector<float> values = normal(random, out * in);
     const TensorView view{DType::kF32, {out, in}, values.data()};
     weight = form.quantisation == Quantisation::kNone ? FrozenMatrix::pack(view, form.stored, choice)
-                                                      : FrozenMatrix::quantise(view, form.quantisation).value();
+                                                      : FrozenMatrix::quantise(view, form.quantisation, {}).value();
     for (int64_t o = 0; o < out; ++o) weight.read_row(o, &wide[o * in]);
     for (int t = 0; t < count; ++t) {
       vectors.push_back(normal(random, in));

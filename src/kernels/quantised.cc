@@ -62,12 +62,14 @@ bool all_finite(const float* values, int64_t count) {
   return finite;
 }
 
-// One output's codes and scale into its lane of the panel: scale [32], then codes [k][32].
+// One output's codes and scale into its lane of the panel.
 void quantise_int8(const float* row, int64_t in, int64_t lane, char* panel) {
   const float scale = absmax_of(row, in) / 127.0f;
   reinterpret_cast<float*>(panel)[lane] = scale;
-  int8_t* codes = reinterpret_cast<int8_t*>(panel + kPanel * sizeof(float));
-  for (int64_t k = 0; k < in; ++k) codes[k * kPanel + lane] = int8_code(row[k], scale);
+  uint8_t* codes = reinterpret_cast<uint8_t*>(panel + kPanel * sizeof(float));
+  for (int64_t k = 0; k < in; ++k) {
+    codes[(k / kInt8Cell * kPanel + lane) * kInt8Cell + k % kInt8Cell] = static_cast<uint8_t>(int8_code(row[k], scale) + kInt8Bias);
+  }
 }
 
 // Codes [k][16]: lane j in the low half of byte j, lane 16 + j in the high half. absmax of block i to absmax[i * stride].
@@ -126,7 +128,7 @@ int8_t int8_code(float value, float scale) {
   return static_cast<int8_t>(std::clamp(code, -127.0f, 127.0f));
 }
 
-Result<FrozenMatrix> FrozenMatrix::quantise(const TensorView& weight, Quantisation form, ThreadPool* pool) {
+Result<FrozenMatrix> FrozenMatrix::quantise(const TensorView& weight, Quantisation form, const Choice& choice, ThreadPool* pool) {
   CHECK(weight.shape.size() == 2 && weight.elements() > 0, "a frozen matrix is packed from [out, in]");
   CHECK(form != Quantisation::kNone, "pack() is for weights as they are");
   const int64_t in = weight.shape[1];
@@ -138,6 +140,7 @@ Result<FrozenMatrix> FrozenMatrix::quantise(const TensorView& weight, Quantisati
   matrix.in_ = in;
   matrix.dtype_ = form == Quantisation::kInt8 ? DType::kI8 : DType::kU8;
   matrix.quantisation_ = form;
+  if (form == Quantisation::kInt8) matrix.arithmetic_ = choice.int8;
   const bool nested = form == Quantisation::kNf4Dq;
   matrix.data_ = map(matrix.panels() * matrix.panel_bytes() + (nested ? matrix.absmax_blocks() * 4 : 0));
   std::vector<float> absmax(nested ? matrix.out_ * (in / kNf4Block) : 0);
@@ -145,6 +148,7 @@ Result<FrozenMatrix> FrozenMatrix::quantise(const TensorView& weight, Quantisati
   for_each(pool, matrix.panels(), [&](int64_t panel, int) {
     std::vector<float> row(in);
     char* target = matrix.panel_data(panel);
+    if (form == Quantisation::kInt8) std::memset(target + matrix.scale_bytes(), kInt8Bias, matrix.in_padded() * kPanel);
     for (int64_t out = panel * kPanel; out < std::min(matrix.out_, (panel + 1) * kPanel); ++out) {
       const char* source = static_cast<const char*>(weight.data) + out * in * static_cast<int64_t>(size_of(weight.dtype));
       widen_to_f32(weight.dtype, source, row.data(), in);
@@ -215,7 +219,8 @@ void FrozenMatrix::read_quantised_row(int64_t index, float* target) const {
   if (quantisation_ == Quantisation::kInt8) {
     const float scale = reinterpret_cast<const float*>(data)[lane];
     for (int64_t k = 0; k < in_; ++k) {
-      target[k] = static_cast<float>(reinterpret_cast<const int8_t*>(codes)[k * kPanel + lane]) * scale;
+      const auto code = static_cast<uint8_t>(codes[(k / kInt8Cell * kPanel + lane) * kInt8Cell + k % kInt8Cell]);
+      target[k] = static_cast<float>(code - kInt8Bias) * scale;
     }
     return;
   }

@@ -36,7 +36,7 @@ TEST(Nf4, RowsReadBackAsLevelTimesAbsmaxOfTheirBlock) {
   const int64_t out = 37;
   const int64_t in = 192;
   const std::vector<float> values = waves(out * in);
-  const FrozenMatrix matrix = FrozenMatrix::quantise({DType::kF32, {out, in}, values.data()}, Quantisation::kNf4).value();
+  const FrozenMatrix matrix = FrozenMatrix::quantise({DType::kF32, {out, in}, values.data()}, Quantisation::kNf4, {}).value();
   EXPECT_EQ(matrix.bytes(), 2u * (in * 16 + in / 64 * 128));
   std::vector<float> row(in);
   for (int64_t o = 0; o < out; ++o) {
@@ -55,7 +55,7 @@ TEST(Nf4, RowsReadBackAsLevelTimesAbsmaxOfTheirBlock) {
 TEST(Nf4, RefusesRowsThatABlockWouldCross) {
   const std::vector<float> values = waves(2 * 70);
   for (const Quantisation form : {Quantisation::kNf4, Quantisation::kNf4Dq}) {
-    const Result<FrozenMatrix> matrix = FrozenMatrix::quantise({DType::kF32, {2, 70}, values.data()}, form);
+    const Result<FrozenMatrix> matrix = FrozenMatrix::quantise({DType::kF32, {2, 70}, values.data()}, form, {});
     EXPECT_EQ(matrix.status().code(), Code::kUnsupported);
   }
 }
@@ -65,7 +65,7 @@ TEST(Quantise, RefusesWhatIsNotFinite) {
     std::vector<float> values = waves(40 * 64);
     values[39 * 64 + 5] = bad;
     for (const Quantisation form : {Quantisation::kInt8, Quantisation::kNf4, Quantisation::kNf4Dq}) {
-      EXPECT_EQ(FrozenMatrix::quantise({DType::kF32, {40, 64}, values.data()}, form).status().code(), Code::kDataLoss);
+      EXPECT_EQ(FrozenMatrix::quantise({DType::kF32, {40, 64}, values.data()}, form, {}).status().code(), Code::kDataLoss);
     }
   }
 }
@@ -76,8 +76,8 @@ TEST(Quantise, ThreadsDoNotChangeTheBytes) {
   const std::vector<float> values = waves(out * in);
   ThreadPool pool(2);
   for (const Quantisation form : {Quantisation::kInt8, Quantisation::kNf4, Quantisation::kNf4Dq}) {
-    const FrozenMatrix alone = FrozenMatrix::quantise({DType::kF32, {out, in}, values.data()}, form).value();
-    const FrozenMatrix shared = FrozenMatrix::quantise({DType::kF32, {out, in}, values.data()}, form, &pool).value();
+    const FrozenMatrix alone = FrozenMatrix::quantise({DType::kF32, {out, in}, values.data()}, form, {}).value();
+    const FrozenMatrix shared = FrozenMatrix::quantise({DType::kF32, {out, in}, values.data()}, form, {}, &pool).value();
     ASSERT_EQ(alone.bytes(), shared.bytes());
     EXPECT_EQ(std::memcmp(alone.packed(), shared.packed(), alone.bytes()), 0) << quantisation_name(form);
   }
@@ -115,8 +115,8 @@ TEST(DoubleQuantisation, AbsmaxReadsBackAsLevelTimesLargestPlusMean) {
   std::vector<float> values = waves(out * in);
   for (int64_t k = 0; k < 64; ++k) values[9 * in + k] = 0;  // a block of zeros stays zero
   const TensorView view{DType::kF32, {out, in}, values.data()};
-  const FrozenMatrix plain = FrozenMatrix::quantise(view, Quantisation::kNf4).value();
-  const FrozenMatrix nested = FrozenMatrix::quantise(view, Quantisation::kNf4Dq).value();
+  const FrozenMatrix plain = FrozenMatrix::quantise(view, Quantisation::kNf4, {}).value();
+  const FrozenMatrix nested = FrozenMatrix::quantise(view, Quantisation::kNf4Dq, {}).value();
   EXPECT_EQ(nested.bytes(), 3u * (in * 16 + blocks * 32) + 2 * 4);
   std::vector<float> absmax(out * blocks);
   double sum = 0;
@@ -157,8 +157,8 @@ TEST(Int8, RowsReadBackWithinHalfAStep) {
   const int64_t in = 77;
   std::vector<float> values = waves(out * in);
   for (int64_t k = 0; k < in; ++k) values[5 * in + k] = 0;  // a row of zeros stays zero
-  const FrozenMatrix matrix = FrozenMatrix::quantise({DType::kF32, {out, in}, values.data()}, Quantisation::kInt8).value();
-  EXPECT_EQ(matrix.bytes(), 2u * (in * 32 + 128));
+  const FrozenMatrix matrix = FrozenMatrix::quantise({DType::kF32, {out, in}, values.data()}, Quantisation::kInt8, {}).value();
+  EXPECT_EQ(matrix.bytes(), 2u * ((in + 3) * 32 + 128));
   std::vector<float> row(in);
   for (int64_t o = 0; o < out; ++o) {
     matrix.read_row(o, row.data());

@@ -66,6 +66,14 @@ std::string_view Model::weight_type() const {
   return quantisation_ == kernels::Quantisation::kNone ? dtype_name(weight_dtype_) : kernels::quantisation_name(quantisation_);
 }
 
+kernels::Arithmetic Model::arithmetic() const {
+  for (int32_t i = 0; i < targets_.size(); ++i) {
+    const Target& target = targets_[i];
+    if (target.weight != nullptr && target.weight->quantisation() == quantisation_) return target.weight->arithmetic();
+  }
+  return kernels::Arithmetic::kF32Fma;
+}
+
 KvShape Model::kv_shape() const {
   return {.layers = static_cast<int32_t>(config_.layers),
           .kv_heads = static_cast<int32_t>(config_.kv_heads),

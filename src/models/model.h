@@ -34,6 +34,8 @@ class Model {
   kernels::Quantisation quantisation() const { return quantisation_; }
   // What --dtype names: "bf16", "nf4-dq", ...
   std::string_view weight_type() const;
+  // That the decoder's linear layers are computed in.
+  kernels::Arithmetic arithmetic() const;
   // Low-rank factors of adapters are kept in this type: kF32 in f32 mode, else kBF16.
   DType factor_dtype() const { return weight_dtype_ == DType::kF32 ? DType::kF32 : DType::kBF16; }
   KvShape kv_shape() const;

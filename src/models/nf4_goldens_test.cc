@@ -96,7 +96,7 @@ class Nf4Golden : public ::testing::TestWithParam<int> {
 };
 
 TEST_P(Nf4Golden, CodesAndWhatTheyReadBackAsAreBitsandbytes) {
-  const FrozenMatrix matrix = FrozenMatrix::quantise(weight_.view(), Quantisation::kNf4).value();
+  const FrozenMatrix matrix = FrozenMatrix::quantise(weight_.view(), Quantisation::kNf4, {}).value();
   const int64_t step = golden_["rows_per_hash"].get<int64_t>();
   std::vector<float> row(in_);
   for (int64_t begin = 0; begin < out_; begin += step) {
@@ -114,7 +114,7 @@ TEST_P(Nf4Golden, CodesAndWhatTheyReadBackAsAreBitsandbytes) {
 }
 
 TEST_P(Nf4Golden, DoubleQuantisationIsBitsandbytes) {
-  const FrozenMatrix matrix = FrozenMatrix::quantise(weight_.view(), Quantisation::kNf4Dq).value();
+  const FrozenMatrix matrix = FrozenMatrix::quantise(weight_.view(), Quantisation::kNf4Dq, {}).value();
   const std::string expected = file_bytes(stem() + "_absmax_codes.bin");
   const int64_t blocks = in_ / kNf4Block;
   ASSERT_EQ(static_cast<int64_t>(expected.size()), out_ * blocks);

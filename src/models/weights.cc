@@ -87,7 +87,7 @@ const kernels::FrozenMatrix* Weights::linear_matrix(const std::string& name, con
   if (form_.linear == kernels::Quantisation::kNone) {
     return &storage_.matrices.emplace_back(kernels::FrozenMatrix::pack(*view, form_.dtype, choice_, &pool_));
   }
-  auto quantised = kernels::FrozenMatrix::quantise(*view, form_.linear, &pool_);
+  auto quantised = kernels::FrozenMatrix::quantise(*view, form_.linear, choice_, &pool_);
   if (quantised.ok()) return &storage_.matrices.emplace_back(std::move(quantised).value());
   if (refusal_.ok()) {
     const Status& status = quantised.status();

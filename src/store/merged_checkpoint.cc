@@ -32,7 +32,7 @@ double norm_of_difference(const float* left, const float* right, int64_t count) 
 Result<Tensor> as_served(const Tensor& written, kernels::Quantisation form) {
   Tensor served = Tensor::widened(written.view());
   if (form == kernels::Quantisation::kNone) return served;
-  ASSIGN_OR_RETURN(const kernels::FrozenMatrix packed, kernels::FrozenMatrix::quantise(served.view(), form));
+  ASSIGN_OR_RETURN(const kernels::FrozenMatrix packed, kernels::FrozenMatrix::quantise(served.view(), form, {}));
   for (int64_t row = 0; row < packed.out(); ++row) packed.read_row(row, served.f32() + row * packed.in());
   return served;
 }

@@ -46,6 +46,27 @@ static double peak_bf16_dot(int64_t steps) {
 }
 #endif
 
+#if UMBEL_HAS_INT8_DOT
+static double peak_int8_dot(int64_t steps) {
+  uint32_t seed = 0x01010101u;
+  __asm__("" : "+r"(seed));
+  const Words a = broadcast_words(&seed);
+  Words acc[kPeakChains];
+  UMBEL_UNROLL
+  for (int c = 0; c < kPeakChains; ++c) {
+    acc[c] = a;
+    keep(acc[c]);
+  }
+  for (int64_t i = 0; i < steps; ++i) {
+    UMBEL_UNROLL
+    for (int c = 0; c < kPeakChains; ++c) acc[c] = dot_int8(acc[c], a, a);
+  }
+  UMBEL_UNROLL
+  for (int c = 0; c < kPeakChains; ++c) keep(acc[c]);
+  return 8.0 * kLanes * kPeakChains * (double)steps;
+}
+#endif
+
 static uint64_t read_words(const void* bytes, int64_t count) {
   const char* p = (const char*)bytes;
   Vec acc[4] = {zero(), zero(), zero(), zero()};

@@ -261,6 +261,8 @@ static void pack_x_bf16(const float* x, int64_t x_stride, int64_t rows, int64_t 
 }  // namespace umbel::kernels::UMBEL_TARGET
 
 #include "kernels/cpu/matmul_turn-inl.h"  // needs the formats
+#include "kernels/cpu/matmul_int8-inl.h"
+#include "kernels/cpu/matmul_nf4-inl.h"
 
 namespace umbel::kernels::UMBEL_TARGET {
 
@@ -296,14 +298,18 @@ static void modulate(const ModulateTile& t) {
 
 // ---- quantised weights, widened into a buffer that tile_f32 reads ----------------------------------------------------
 static void widen_int8(const void* codes, int64_t k, const float* scales, float* target) {
-  const int8_t* code = (const int8_t*)codes;
-  for (int64_t i = 0; i < k; ++i) {
+  const uint32_t* cell = (const uint32_t*)codes;
+  const Vec bias = set1((float)kInt8Bias);
+  for (int64_t i = 0; i < k; i += kInt8Cell) {
     UMBEL_UNROLL
     for (int lane = 0; lane < kPanel; lane += kLanes) {
-      store(target + lane, mul(load_i8(code + lane), load(scales + lane)));
+      UMBEL_UNROLL
+      for (int byte = 0; byte < (int)kInt8Cell; ++byte) {
+        store(target + byte * kPanel + lane, mul(sub(byte_of(cell + lane, byte), bias), load(scales + lane)));
+      }
     }
-    code += kPanel;
-    target += kPanel;
+    cell += kPanel;
+    target += kInt8Cell * kPanel;
   }
 }
 
@@ -322,6 +328,11 @@ static void widen_nf4(const void* codes, int64_t k, const float* absmax, const f
 }
 
 // The formats' names in the table of this ISA.
+#if UMBEL_HAS_INT8_DOT
+#define UMBEL_IF_INT8_DOT(value) value
+#else
+#define UMBEL_IF_INT8_DOT(value) nullptr
+#endif
 #if UMBEL_HAS_BF16_DOT
 #define UMBEL_TILE_BF16_DOT matmul_tile<FormatBf16Dot>
 #define UMBEL_TURN_BF16_PAIRS turn_bf16_pairs
@@ -344,6 +355,10 @@ static constexpr MatmulTable kMatmulTable = {
     .tile_f16 = matmul_tile<FormatF16>,
     .tile_bf16 = matmul_tile<FormatBf16>,
     .tile_bf16_dot = UMBEL_TILE_BF16_DOT,
+    .pack_x_int8 = UMBEL_IF_INT8_DOT(pack_x_int8),
+    .tile_int8_dot = UMBEL_IF_INT8_DOT(tile_int8_dot),
+    .nf4_rows_max = kNf4Rows,
+    .tile_nf4 = tile_nf4,
     .amx_rows_max = UMBEL_IF_AMX(kAmxRows),
     .pack_x_amx = UMBEL_IF_AMX(pack_x_amx),
     .tile_bf16_amx = UMBEL_IF_AMX(tile_bf16_amx),
@@ -360,6 +375,7 @@ static constexpr MatmulTable kMatmulTable = {
     .peak_f32 = peak_f32,
     .peak_bf16_dot = UMBEL_PEAK_BF16_DOT,
     .peak_amx = UMBEL_IF_AMX(peak_amx),
+    .peak_int8_dot = UMBEL_IF_INT8_DOT(peak_int8_dot),
     .read = read_words,
 };
 

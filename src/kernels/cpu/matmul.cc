@@ -18,6 +18,7 @@ constexpr int64_t kRowsPerBlockTransposed = 256;  // more rows share the making 
 constexpr int64_t kPanelsPerTask = 8;     // bounds the sums of a task
 constexpr int64_t kDepthBytes = 32768;    // of a panel's part in one visit
 constexpr int64_t kStreamAheadBytes = 8192;  // one tile only: how far ahead of its own stream a panel is fetched
+constexpr int64_t kNf4StreamMax = kDepthBytes / 2;  // k whose absmax take no more than kDepthBytes
 constexpr int64_t kStreamAlone = 262144;  // bytes of weights that one thread streams before another one has woken up
 constexpr int64_t kStrideOfFewSets = 2048;  // bytes: rows so far apart, or a multiple, share too few sets of the first-level cache
 constexpr int64_t kPackInline = 32768;    // numbers of x below which waking a thread costs more than packing
@@ -25,25 +26,39 @@ constexpr int64_t kPackInline = 32768;    // numbers of x below which waking a t
 using Tile = void (*)(const MatmulTile&);
 
 // What a pass multiplies with, seen as panels of 32 columns of y over k: the packed weight itself, or squares made from it for
-// each visit: widened from a quantised form, transposed for the gradient, multiplied by scale terms, or all of it. Squares are f32,
+// each visit: widened from a quantised form (that has no arithmetic of its own here), transposed for the gradient, multiplied by scale terms, or all of it. Squares are f32,
 // but those that are transposed only, of a weight of 16-bit arithmetic: they stay in pairs of bf16.
 // (Widening 16-bit weights so for many rows was slower than in the tiles: the squares take twice the first-level cache.)
 struct Operand {
   const FrozenMatrix& weight;
   bool transposed;
   std::span<const ScaleTerm> terms;
+  bool few_rows = false;  // nf4: so few that weights are widened in registers, to the same bits
 
   int64_t k() const { return transposed ? weight.panels() * kPanel : weight.in_padded(); }
   int64_t columns() const { return transposed ? weight.in() : weight.out(); }
   int64_t panels() const { return (columns() + kPanel - 1) / kPanel; }
   // k of one step of the tile, and the bytes that a tile reads per step.
-  int64_t step() const { return in_pairs() || (!in_squares() && weight.dtype() == DType::kBF16) ? 2 : 1; }
+  int64_t step() const {
+    if (in_int8()) return kInt8Cell;
+    return in_pairs() || (!in_squares() && weight.dtype() == DType::kBF16) ? 2 : 1;
+  }
   int64_t step_bytes() const { return in_squares() ? kPanel * 4 : weight.bytes_per_k() * step(); }
   Arithmetic arithmetic() const { return in_squares() && !in_pairs() ? Arithmetic::kF32Fma : weight.arithmetic(); }
   bool quantised() const { return weight.quantisation() != Quantisation::kNone; }
-  bool in_squares() const { return transposed || quantised() || !terms.empty(); }
-  bool in_pairs() const { return transposed && terms.empty() && weight.arithmetic() != Arithmetic::kF32Fma; }
-  bool rounds_x() const { return arithmetic() != Arithmetic::kF32Fma; }
+  bool in_int8() const { return weight.arithmetic() == Arithmetic::kInt8Dot && !transposed && terms.empty(); }
+  bool in_nf4() const { return few_rows && is_nf4(weight.quantisation()) && !transposed && terms.empty(); }
+  bool in_squares() const { return transposed || (quantised() && !in_int8() && !in_nf4()) || !terms.empty(); }
+  bool in_pairs() const { return transposed && terms.empty() && !quantised() && weight.arithmetic() != Arithmetic::kF32Fma; }
+  // Where the rows from `begin` on stand in packed x, whose tiles follow one another, and k of a tile of so many rows there.
+  int64_t packed_offset(int64_t begin, int64_t rows, int64_t at_k) const {
+    if (in_int8()) return (begin * ((k() + kInt8Group - 1) / kInt8Group) + at_k / kInt8Group * rows) * kInt8GroupWords * 4;
+    return (begin * k() + at_k * rows) * (arithmetic() == Arithmetic::kF32Fma ? 4 : 2);
+  }
+  // What stands in front of a panel: int8: what its sums are multiplied by; nf4: its absmax.
+  const float* scales(int64_t panel) const {
+    return reinterpret_cast<const float*>(static_cast<const char*>(weight.packed()) + panel * weight.panel_bytes());
+  }
 };
 
 Tile tile_of(const MatmulTable& table, const Operand& operand) {
@@ -56,6 +71,8 @@ Tile tile_of(const MatmulTable& table, const Operand& operand) {
   }
   if (operand.arithmetic() == Arithmetic::kBf16Dot) tile = table.tile_bf16_dot;
   if (operand.arithmetic() == Arithmetic::kAmxBf16) tile = table.tile_bf16_amx;
+  if (operand.in_int8()) tile = table.tile_int8_dot;
+  if (operand.in_nf4()) tile = table.tile_nf4;
   CHECK(tile != nullptr, "this ISA cannot compute with a weight packed for another one");
   return tile;
 }
@@ -84,14 +101,13 @@ struct Pass {
   const MatmulTable& table;
   Tile tile;
   RowTiles tiles;
-  int64_t x_bytes;  // of one number of x
   int64_t x_stride = 0;  // not 0: x is read as it is
-  const char* x = nullptr;  // of the first row; packed: tile after tile, each [k][rows] (AMX: [k/32][rows][32])
+  const char* x = nullptr;  // of the first row; packed: tile after tile, each [k][rows] (AMX: [k/32][rows][32]; int8: groups)
   MatrixF y;
   int64_t panels_per_task;
   int64_t depth;          // k per visit
   float* sums;            // per worker: [panels_per_task][rows of a block][32]
-  float* squares;         // per worker, where tiles read squares: [depth][32], or [depth / 2][32] pairs of bf16
+  float* squares;         // per worker, where tiles read squares: [depth][32], or [depth / 2][32] pairs of bf16; nf4: absmax [k/64][32]
   int64_t sums_floats;    // of one worker
   int64_t squares_floats;
 };
@@ -106,10 +122,11 @@ bool reads_rows(const Operand& operand, const RowTiles& tiles, ConstMatrixF x) {
 void pack_tile(const Pass& pass, ConstMatrixF x, int64_t tile, char* packed) {
   const int64_t begin = pass.tiles.begin(tile);
   const int64_t rows = pass.tiles.begin(tile + 1) - begin;
-  char* target = packed + begin * pass.operand.k() * pass.x_bytes;
+  char* target = packed + pass.operand.packed_offset(begin, rows, 0);
   auto pack = pass.table.pack_x_f32;
   if (pass.operand.arithmetic() == Arithmetic::kBf16Dot) pack = pass.table.pack_x_bf16;
   if (pass.operand.arithmetic() == Arithmetic::kAmxBf16) pack = pass.table.pack_x_amx;
+  if (pass.operand.in_int8()) pack = pass.table.pack_x_int8;
   pack(x.row(begin), x.stride, rows, x.cols, pass.operand.k(), target);
 }
 
@@ -149,13 +166,25 @@ struct Ahead {
 struct Source {
   const char* w;
   Ahead ahead;
+  const float* scales = nullptr;  // see MatmulTile
 };
 
-Source packed_source(const Operand& operand, const Visit& visit, const Visit& next) {
+// absmax: room for those of a visit, where they are not stored as f32.
+const float* scales_of(const Operand& operand, const Visit& visit, float* absmax) {
+  if (operand.in_int8()) return visit.k + visit.depth == operand.k() ? operand.scales(visit.panel) : nullptr;
+  if (!operand.in_nf4()) return nullptr;
+  const int64_t begin = visit.k / kNf4Block;
+  if (operand.weight.quantisation() == Quantisation::kNf4) return operand.scales(visit.panel) + begin * kPanel;
+  for (int64_t i = 0; i < visit.depth / kNf4Block; ++i) operand.weight.read_absmax(visit.panel, begin + i, absmax + i * kPanel);
+  return absmax;
+}
+
+Source packed_source(const Operand& operand, const Visit& visit, const Visit& next, float* absmax) {
   const char* w = packed_at(operand.weight, visit.panel, visit.k);
   const int64_t bytes = visit.depth * operand.weight.bytes_per_k();
-  if (visit.tile_end - visit.tile_begin == 1) return {w, {w + kStreamAheadBytes, bytes}};
-  return {w, {packed_at(operand.weight, next.panel, next.k), bytes}};
+  const float* scales = scales_of(operand, visit, absmax);
+  if (visit.tile_end - visit.tile_begin == 1) return {w, {w + kStreamAheadBytes, bytes}, scales};
+  return {w, {packed_at(operand.weight, next.panel, next.k), bytes}, scales};
 }
 
 Source widened_source(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
@@ -198,7 +227,7 @@ void modulate(const Pass& pass, const Visit& visit, float* squares) {
 }
 
 Source source_of(const Pass& pass, const Visit& visit, const Visit& next, float* squares) {
-  if (!pass.operand.in_squares()) return packed_source(pass.operand, visit, next);
+  if (!pass.operand.in_squares()) return packed_source(pass.operand, visit, next, squares);
   const Source source = pass.operand.transposed ? transposed_source(pass, visit, next, squares) : widened_source(pass, visit, next, squares);
   if (!pass.operand.terms.empty()) modulate(pass, visit, squares);
   return source;
@@ -215,8 +244,9 @@ void visit_panel(const Pass& pass, const Visit& visit, const Source& source, flo
     const int64_t rows = pass.tiles.begin(tile + 1) - begin;
     float* sum = sums + (begin - block_row) * kPanel;
     const Ahead ahead = source.ahead.share(tile - visit.tile_begin, count);
-    const int64_t x_at = pass.x_stride != 0 ? begin * pass.x_stride + visit.k : begin * k_total + visit.k * rows;
-    pass.tile({.x = pass.x + x_at * pass.x_bytes,
+    const int64_t x_at = pass.x_stride != 0 ? (begin * pass.x_stride + visit.k) * static_cast<int64_t>(sizeof(float))
+                                            : operand.packed_offset(begin, rows, visit.k);
+    pass.tile({.x = pass.x + x_at,
                .x_stride = pass.x_stride,
                .rows = rows,
                .w = source.w,
@@ -226,7 +256,9 @@ void visit_panel(const Pass& pass, const Visit& visit, const Source& source, flo
                .y_stride = last ? pass.y.stride : kPanel,
                .cols = last ? std::min(kPanel, operand.columns() - visit.panel * kPanel) : kPanel,
                .ahead = ahead.at,
-               .ahead_step = ahead.bytes * operand.step() / visit.depth});
+               .ahead_step = ahead.bytes * operand.step() / visit.depth,
+               .scales = source.scales,
+               .levels = kNf4Levels});
   }
 }
 
@@ -255,9 +287,10 @@ void compute_task(const Pass& pass, int64_t task, int worker) {
   }
 }
 
-void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF y) {
+void run_pass(Context& context, Operand operand, ConstMatrixF x, MatrixF y) {
   const Arena::Mark mark(context.scratch);
   const MatmulTable& table = context.table.matmul;
+  operand.few_rows = x.rows <= table.nf4_rows_max;
   const int threads = context.pool.threads();
   const int64_t rows_max = rows_max_of(table, operand);
   const int64_t rows_per_block = operand.transposed ? kRowsPerBlockTransposed : kRowsPerBlock;
@@ -265,22 +298,22 @@ void run_pass(Context& context, const Operand& operand, ConstMatrixF x, MatrixF 
             .table = table,
             .tile = tile_of(table, operand),
             .tiles = RowTiles(x.rows, rows_max, rows_per_block),
-            .x_bytes = operand.rounds_x() ? 2 : 4,
             .y = y,
             .panels_per_task = std::clamp<int64_t>(operand.panels() / (threads * (x.rows > rows_max ? 8 : 4)), 1, kPanelsPerTask)};
   // Several tasks per thread, so that a busy core costs its share only. One tile alone streams whole panels.
-  const bool stream = pass.tiles.count == 1 && !operand.in_squares();
+  const bool stream = pass.tiles.count == 1 && !operand.in_squares() && !(operand.in_nf4() && operand.k() > kNf4StreamMax);
   pass.depth = stream ? operand.k() : kDepthBytes / operand.step_bytes() * operand.step();
   if (stream && static_cast<int64_t>(operand.weight.bytes()) < kStreamAlone) pass.panels_per_task = operand.panels();
   pass.sums_floats = stream ? 0 : pass.panels_per_task * std::min(x.rows, rows_per_block + 2 * rows_max) * kPanel;
   pass.squares_floats = operand.in_squares() ? pass.depth / operand.step() * kPanel : 0;
+  if (operand.in_nf4()) pass.squares_floats = pass.depth / kNf4Block * kPanel;
   pass.sums = context.scratch.take<float>(pass.sums_floats * threads).data();
   pass.squares = context.scratch.take<float>(pass.squares_floats * threads).data();
   if (reads_rows(operand, pass.tiles, x)) {
     pass.x_stride = x.stride;
     pass.x = reinterpret_cast<const char*>(x.data);
   } else {
-    char* packed = static_cast<char*>(context.scratch.take_bytes(x.rows * operand.k() * pass.x_bytes));
+    char* packed = static_cast<char*>(context.scratch.take_bytes(operand.packed_offset(x.rows, 0, 0)));
     pack_rows(context, pass, x, packed);
     pass.x = packed;
   }
@@ -300,14 +333,14 @@ void run_passes(Context& context, const Operand& operand, ConstMatrixF x, Matrix
 size_t matmul_forward_scratch_bytes(int64_t rows, int64_t in, int threads_known) {
   const int64_t threads = threads_known > 0 ? threads_known : std::max<int64_t>(64, usable_cpus());
   const int64_t pass_rows = std::min(rows, kRowsPerPass);
-  const int64_t packed_x = pass_rows * (in + kPanel) * 4;
+  const int64_t packed_x = pass_rows * (in + kInt8Group) * 4;
   const int64_t sums = kPanelsPerTask * std::min(pass_rows, 2 * kRowsPerBlock) * kPanel * 4;
   return static_cast<size_t>(packed_x + (sums + kDepthBytes) * threads + 256);
 }
 
 size_t matmul_scratch_bytes(int64_t rows, int64_t out, int64_t in, int threads) {
   const int64_t pass_rows = std::min(rows, kRowsPerPass);
-  const int64_t packed_x = pass_rows * (std::max(out, in) + kPanel) * 4;
+  const int64_t packed_x = pass_rows * (std::max(out, in) + kInt8Group) * 4;
   const int64_t sums = kPanelsPerTask * std::min(pass_rows, 2 * kRowsPerBlockTransposed) * kPanel * 4;
   return static_cast<size_t>(packed_x + (sums + kDepthBytes) * threads + 256);
 }

@@ -3,11 +3,13 @@
 //   add_product(acc, a, b)    acc += a b, fused where the ISA has it
 //   load_f16(p)               kLanes f16 widened
 //   widen_even/widen_odd(p)   the lower/upper bf16 of kLanes 32-bit words, widened
-//   load_i8(p)                kLanes int8 as f32
+//   byte_of(p, i)             byte i of kLanes 32-bit words, as f32
 //   Levels, load_levels, look_up_low/high(levels, p)   16 f32 levels; those that the halves of kLanes bytes name
 //   keep(v)                   v counts as used and as unknown from here on
 //   transpose(rows)           kLanes vectors as a square matrix, in place
 //   Words, load_words, broadcast_words, dot_bf16, even_pairs, odd_pairs   where UMBEL_HAS_BF16_DOT
+//   dot_int8(acc, a, b)       acc += four products of bytes per word, a unsigned, b signed; whole_words(w) as f32, set_words(value),
+//   store_codes(p, v)         kLanes whole numbers as int8   where UMBEL_HAS_INT8_DOT
 #pragma once
 
 #if defined(__AVX512F__)
@@ -19,6 +21,11 @@
 #define UMBEL_HAS_BF16_DOT 1
 #else
 #define UMBEL_HAS_BF16_DOT 0
+#endif
+#if defined(__AVX512VNNI__)
+#define UMBEL_HAS_INT8_DOT 1
+#else
+#define UMBEL_HAS_INT8_DOT 0
 #endif
 
 // Register arrays only stay in registers when their loops are unrolled whole.
@@ -34,6 +41,7 @@ namespace umbel::kernels::UMBEL_TARGET {
 
 typedef __m512i Words;
 UMBEL_INLINE void keep(Vec& v) { __asm__ volatile("" : "+v"(v)); }
+UMBEL_INLINE void keep(Words& v) { __asm__ volatile("" : "+v"(v)); }
 UMBEL_INLINE Vec broadcast(const float* p) {
   Vec v = _mm512_set1_ps(*p);
   __asm__("" : "+v"(v));  // keep it in a register: one load for all vectors of the row
@@ -46,8 +54,9 @@ UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm512_castsi512_ps(_mm5
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) {  // a masked load: no register for a mask vector, which the tiles need
   return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(0xaaaaaaaau, p));
 }
-UMBEL_INLINE Vec load_i8(const int8_t* p) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+UMBEL_INLINE Vec byte_of(const uint32_t* p, int i) {
+  const Words byte = _mm512_srl_epi32(load_words(p), _mm_cvtsi32_si128(8 * i));
+  return _mm512_cvtepi32_ps(_mm512_and_si512(byte, _mm512_set1_epi32(255)));
 }
 typedef Vec Levels;
 UMBEL_INLINE Levels load_levels(const float* levels) { return load(levels); }
@@ -88,12 +97,12 @@ UMBEL_INLINE void transpose(Vec (&rows)[16]) {
   UMBEL_UNROLL
   for (int i = 0; i < 16; ++i) rows[i] = pairs[i];
 }
-#if UMBEL_HAS_BF16_DOT
 UMBEL_INLINE Words broadcast_words(const uint32_t* p) {
   Words v = _mm512_set1_epi32((int)*p);
   __asm__("" : "+v"(v));
   return v;
 }
+#if UMBEL_HAS_BF16_DOT
 UMBEL_INLINE Vec dot_bf16(Vec acc, Words a, Words b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
 // The lower (even) or upper (odd) halves of the 32 words of a and b, in order, as 16 words.
 struct HalvesOfWords {
@@ -113,6 +122,17 @@ UMBEL_INLINE Words even_pairs(Words a, Words b) {
 UMBEL_INLINE Words odd_pairs(Words a, Words b) { return _mm512_permutex2var_epi16(a, _mm512_load_si512(kHalvesOfWords.odd), b); }
 #endif
 
+#if UMBEL_HAS_INT8_DOT
+// Spelled out: with the intrinsic, g++ 12 keeps every sum twice (as two vector types) and half of them on the stack.
+UMBEL_INLINE Words dot_int8(Words acc, Words a, Words b) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+  return acc;
+}
+UMBEL_INLINE Vec whole_words(Words w) { return _mm512_cvtepi32_ps(w); }
+UMBEL_INLINE Words set_words(int32_t value) { return _mm512_set1_epi32(value); }
+UMBEL_INLINE void store_codes(int8_t* p, Vec v) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))); }
+#endif
+
 #elif defined(__AVX2__)
 
 UMBEL_INLINE void keep(Vec& v) { __asm__ volatile("" : "+x"(v)); }
@@ -125,8 +145,9 @@ UMBEL_INLINE Vec widen_even(const uint32_t* p) { return _mm256_castsi256_ps(_mm2
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) {
   return _mm256_castsi256_ps(_mm256_and_si256(load_words(p), _mm256_set1_epi32((int)0xffff0000u)));
 }
-UMBEL_INLINE Vec load_i8(const int8_t* p) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+UMBEL_INLINE Vec byte_of(const uint32_t* p, int i) {
+  const __m256i byte = _mm256_srl_epi32(load_words(p), _mm_cvtsi32_si128(8 * i));
+  return _mm256_cvtepi32_ps(_mm256_and_si256(byte, _mm256_set1_epi32(255)));
 }
 struct Levels {
   Vec low;
@@ -176,7 +197,10 @@ UMBEL_INLINE void add_product(Vec& acc, Vec a, Vec b) { acc = fma(a, b, acc); }
 UMBEL_INLINE UintVec load_words(const uint32_t* p) { return (UintVec) * (const UnalignedWords*)p; }
 UMBEL_INLINE Vec widen_even(const uint32_t* p) { return (Vec)(load_words(p) << 16); }
 UMBEL_INLINE Vec widen_odd(const uint32_t* p) { return (Vec)(load_words(p) & 0xffff0000u); }
-UMBEL_INLINE Vec load_i8(const int8_t* p) { return Vec{(float)p[0], (float)p[1], (float)p[2], (float)p[3]}; }
+UMBEL_INLINE Vec byte_of(const uint32_t* p, int i) {
+  const UintVec byte = load_words(p) >> (unsigned)(8 * i) & 255u;
+  return Vec{(float)byte[0], (float)byte[1], (float)byte[2], (float)byte[3]};
+}
 typedef const float* Levels;
 UMBEL_INLINE Levels load_levels(const float* levels) { return levels; }
 UMBEL_INLINE Vec look_up_low(Levels levels, const uint8_t* p) {

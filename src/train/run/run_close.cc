@@ -202,7 +202,7 @@ Status RunLoop::write_report() const {
   report.facts = {{"base", services.base_name + ", " + std::string(services.model->weight_type()) + ", " +
                                std::to_string(services.model->parameters()) + " parameters"},
                   {"arithmetic", std::string(kernels::isa_name(services.choice.isa)) + ", " +
-                                     std::string(kernels::arithmetic_name(services.choice.arithmetic)) + ", " +
+                                     std::string(kernels::arithmetic_name(services.model->arithmetic())) + ", " +
                                      std::to_string(services.threads) + " threads"},
                   {"umbel", services.version},
                   {"planned memory beyond the weights", std::to_string(trainer_.plan().beyond_weights() >> 20) + " MiB"},

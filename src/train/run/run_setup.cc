@@ -263,8 +263,9 @@ Status make_folders(RunParts& parts) {
 }  // namespace
 
 Json run_identity(const RunServices& services) {
+  const bool int8 = services.model->quantisation() == kernels::Quantisation::kInt8;
   return {{"isa", kernels::isa_name(services.choice.isa)},
-          {"arithmetic", kernels::arithmetic_name(services.choice.arithmetic)},
+          {"arithmetic", kernels::arithmetic_name(int8 ? services.choice.int8 : services.choice.arithmetic)},
           {"umbel version", services.version},
           {"base", services.base_name},
           {"base weights", services.base_fingerprint},

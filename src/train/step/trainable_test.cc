@@ -95,7 +95,7 @@ TEST(Trainable, WhatMatchesNothingOrCannotBeTrainedIsNamed) {
 TEST(Trainable, QloraGoesOverAQuantisedBase) {
   Random random(2);
   const Tensor weight = random_tensor(random, {24, 64});
-  const auto packed = kernels::FrozenMatrix::quantise(weight.view(), kernels::Quantisation::kNf4).value();
+  const auto packed = kernels::FrozenMatrix::quantise(weight.view(), kernels::Quantisation::kNf4, {}).value();
   TargetTable targets;
   targets.add({.path = "model.layers.0.self_attn.q_proj", .in = 64, .out = 24, .weight = &packed});
   const auto made = TrainableAdapter::create({.kind = TrainKind::kQlora, .rank = 2, .targets = {"q_proj"}}, targets, "small");
