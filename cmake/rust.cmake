@@ -28,6 +28,10 @@ add_custom_command(
   VERBATIM)
 add_custom_target(umbel_text_cargo DEPENDS ${rust_library})
 
+# Imported, so that what it needs stands behind it on the linker's line.
+add_library(umbel_text_archive STATIC IMPORTED)
+set_target_properties(umbel_text_archive PROPERTIES IMPORTED_LOCATION ${rust_library})
+target_link_libraries(umbel_text_archive INTERFACE PkgConfig::ZSTD Threads::Threads ${CMAKE_DL_LIBS} m)
 add_library(umbel_text_rust INTERFACE)
 add_dependencies(umbel_text_rust umbel_text_cargo)
-target_link_libraries(umbel_text_rust INTERFACE ${rust_library} Threads::Threads ${CMAKE_DL_LIBS} m)
+target_link_libraries(umbel_text_rust INTERFACE umbel_text_archive)

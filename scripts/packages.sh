@@ -1,7 +1,7 @@
 # Debian 12 packages that umbel is built and tested with; sourced by the other scripts. Why each is here: docs/dependencies.md.
 UMBEL_PACKAGES_BUILD="g++ cmake ninja-build ccache git ca-certificates pkg-config python3
   libboost1.81-dev nlohmann-json3-dev libcli11-dev libspdlog-dev prometheus-cpp-dev
-  libyaml-cpp-dev libpcre2-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libicu-dev libsqlite3-dev libgtest-dev libgmock-dev"
+  libyaml-cpp-dev libpcre2-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libzstd-dev libicu-dev libsqlite3-dev libgtest-dev libgmock-dev"
 UMBEL_PACKAGES_TEST="bubblewrap clang-16 libclang-rt-16-dev python3-venv curl dpkg-dev"
 UMBEL_PACKAGES_RUST="rustc-web cargo-web"
 

@@ -151,7 +151,7 @@ TEST_F(DataPreview, WhatCannotBeReadIsNamedWithTheRemedy) {
       {good + " --template '{prompt'", "stands alone"},
       {good + " --join", "only rows of \"text\" can be joined"},
       {good + " --base nowhere", "nowhere"},
-      {write("rows.parquet", std::string("PAR1\x15\0\0\0{\n", 10)), "read_parquet"},
+      {write("rows.parquet", std::string("PAR1\x15\0\0\0{\n", 10)), "cut short"},
       {write("named.csv", "text;label\na;b\n"), "semicolons"},
       {write("bare.csv", "my card,lost card\nmy pin,lost pin\n") + " --template '{text}' --completion ' {label}'", "columns: the names"},
   };

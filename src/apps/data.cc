@@ -31,7 +31,7 @@ Examples:
   zcat rows.jsonl.gz | umbel data preview /dev/stdin
   umbel data preview run.yaml --job intents
 Trained text is green on a terminal and stands in ⟦ ⟧ elsewhere; the rest is only read. Files: JSON lines, one JSON list, or CSV
-(.csv, .tsv) with a header or --columns; plain or gzip. Rows: {"prompt", "completion"}, {"messages"}, {"instruction", "input", "output"},
+(.csv, .tsv) with a header or --columns, plain, gzip or zstd, or Parquet, or FOLDER:SPLIT. Rows: {"prompt", "completion"}, {"messages"}, {"instruction", "input", "output"},
 {"conversations"}, {"text"}, or any fields with --template and --completion. In both, {field} is a field, {{ and }} are braces,
 and \n is a line break (as "umbel train" reads them). Tokenised rows are kept in $XDG_CACHE_HOME/umbel (or ~/.cache/umbel); --no-cache leaves that out.)";
 

@@ -14,7 +14,7 @@ constexpr const char* kFooter = R"(
 Examples:
   umbel eval score --scorer rouge rows.jsonl
   umbel eval score --scorer class_accuracy --option classes=yes,no rows.csv --json
-Rows are {"prediction", "reference"}: JSON lines, a JSON list, CSV or TSV, plain or gzip. A prediction that is null is an absent answer
+Rows are {"prediction", "reference"}: JSON lines, a JSON list, CSV or TSV (plain, gzip or zstd) or Parquet. A prediction that is null is an absent answer
 and scores 0. A reference may be a list of several. "umbel eval scorers" lists the scorers; docs/eval.md says how each one counts.)";
 
 struct Flags {

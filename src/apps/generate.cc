@@ -20,7 +20,7 @@ Examples:
   umbel generate seedling --prompt "It was a dark night" --max-tokens 64
   umbel generate seedling --adapter assets/adapters/shakespeare-lora-r4 --prompt "ROMEO:" --temperature 0.8 --seed 7
   umbel generate seedling --adapters assets/adapters --batch rows.jsonl --json
-Rows are what "umbel train" reads (JSON lines or list, CSV, plain or gzip; prompts, conversations, instructions, or fields with the
+Rows are what "umbel train" reads (JSON lines or list, CSV, Parquet, plain, gzip or zstd; prompts, conversations, instructions, or fields with the
 template of the adapter's folder or of --template), each with "adapter", "id" and "seed" where it has them; the answer may be
 absent. Answers come in the order of the rows, with adapter, id, seed and line. Where an answer is expected, it is said whether they
 match (trimmed), and the share of exact matches is printed at the end, for every adapter; with --json also as a last line, {"summary": ...}.)";

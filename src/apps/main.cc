@@ -12,6 +12,7 @@
 #include "apps/verb.h"
 #include "apps/version.h"
 #include "base/log.h"
+#include "data/parquet_worker.h"
 #include "text/template_worker.h"
 #include "base/printable.h"
 
@@ -30,6 +31,7 @@ Every verb has --help with examples. MODEL is a Hugging Face folder, or "seedlin
 int main(int argc, char** argv) {
   // Started by this program itself, for what strangers wrote; no verb for people.
   if (argc == 2 && std::string_view(argv[1]) == umbel::kTemplateWorkerVerb) return umbel::run_template_worker();
+  if (argc == 2 && std::string_view(argv[1]) == umbel::data::kParquetWorkerVerb) return umbel::data::run_parquet_worker();
   std::signal(SIGPIPE, SIG_IGN);
   umbel::init_log();
   CLI::App program("umbel serves many small adapters over one base language model.", "umbel");

@@ -19,7 +19,7 @@ constexpr const char* kFooter = R"(
 Examples:
   umbel score seedling --prompt "The capital of France is" --completion " Paris"
   umbel score seedling --adapters assets/adapters --rows test.jsonl --json
-Rows are what "umbel train" reads (JSON lines or list, CSV, plain or gzip; prompts, conversations, instructions, or fields with the
+Rows are what "umbel train" reads (JSON lines or list, CSV, Parquet, plain, gzip or zstd; prompts, conversations, instructions, or fields with the
 template of the adapter's folder or of --template; texts are scored whole), each with "adapter", "id" and "seed" where it has them. Prompt and completion are tokenised as one text
 (where a token would reach over their border, the blanks before it count as part of the completion, as in lm-evaluation-harness), BOS
 (where the family has one) stands before the prompt. A row is an exact match when each of its tokens is the most likely one; with --eos the end token counts as part of the completion.)";

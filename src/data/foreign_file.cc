@@ -18,14 +18,13 @@ struct ForeignForm {
   const char* remedy;  // IN stands for the file, OUT for its name with .jsonl
 };
 
-constexpr const char* kOfParquet = "python3 -c \"import pandas; pandas.read_parquet('IN').to_json('OUT', orient='records', lines=True)\"";
 constexpr const char* kOfFeather = "python3 -c \"import pandas; pandas.read_feather('IN').to_json('OUT', orient='records', lines=True)\"";
 constexpr const char* kOfStream = "python3 -c \"import datasets; datasets.Dataset.from_file('IN').to_json('OUT')\"";
 constexpr const char* kOfPickle = "python3 -c \"import pandas; pandas.read_pickle('IN').to_json('OUT', orient='records', lines=True)\" (only if you trust the file)";
 constexpr const char* kOfSheet = "save the sheet as .csv";
 
 constexpr ForeignForm kForms[] = {
-    {"PAR1", "a Parquet file", kOfParquet},
+    {"PARE", "an encrypted Parquet file", "write it again without encryption"},
     {"ARROW1", "an Arrow (Feather) file", kOfFeather},
     {"\xff\xff\xff\xff", "an Arrow stream, as datasets keeps them", kOfStream},
     {"Obj\x01", "an Avro file", "convert it to JSON lines"},
@@ -33,7 +32,6 @@ constexpr ForeignForm kForms[] = {
     {"SQLite format 3\0"sv, "an SQLite database", "sqlite3 -csv -header IN 'select * from TABLE' > rows.csv"},
     {"PK\x03\x04", "a ZIP archive or an Excel sheet", "unpack the archive, or save the sheet as .csv"},
     {"\xd0\xcf\x11\xe0", "an Excel sheet", kOfSheet},
-    {"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -d IN"},
     {"\xfd" "7zXZ\0"sv, "compressed by xz", "xz -d IN"},
     {"7z\xbc\xaf", "a 7z archive", "unpack it"},
     {"\x80\x02", "a Python pickle", kOfPickle},
@@ -74,7 +72,7 @@ Status check_not_foreign(const Path& path) {
   }
   const std::string_view bytes(head.data(), size);
   const auto refuse = [&](const char* name, const char* remedy) {
-    return unsupported("\"" + path.string() + "\" is " + name + ", and rows are read as JSON lines, CSV or TSV, plain or gzip; convert it: " +
+    return unsupported("\"" + path.string() + "\" is " + name + ", and rows are read as JSON lines, CSV or TSV (plain, gzip or zstd) or Parquet; convert it: " +
                        filled(remedy, path));
   };
   for (const ForeignForm& form : kForms) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "data/dataset_folder.h"
 #include "data/foreign_file.h"
+#include "data/parquet_source.h"
 #include "data/table_source.h"
 #include "io/byte_stream.h"
 
@@ -131,9 +133,17 @@ Result<bool> begins_with_list(LineReader& lines) {
 }  // namespace
 
 Result<std::unique_ptr<RowSource>> RowSource::open(const Path& path, const std::vector<std::string>& columns) {
+  if (const auto split = folder_split(path)) {
+    if (!columns.empty()) return invalid_argument("columns names the columns of one file without a header, and \"" + split->folder.string() + "\" is a folder");
+    return open_split(*split);
+  }
+  if (is_parquet(path)) {
+    if (!columns.empty()) return invalid_argument("columns names the columns of a file without a header, and the Parquet file \"" + path.string() + "\" has names of its own");
+    return open_parquet(path);
+  }
   RETURN_IF_ERROR(check_not_foreign(path));
   Path name = path.filename();
-  if (name.extension() == ".gz") name = name.stem();
+  if (name.extension() == ".gz" || name.extension() == ".zst") name = name.stem();
   if (name.extension() == ".csv") return open_table(path, ',', columns);
   if (name.extension() == ".tsv") return open_table(path, '\t', columns);
   if (!columns.empty()) {

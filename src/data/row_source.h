@@ -1,5 +1,5 @@
-// RowSource: the rows of a data file one after another, not yet understood: lines of JSON, elements of one JSON list, or
-// CSV records. Memory holds one row.
+// RowSource: the rows of a data file one after another, not yet understood: lines of JSON, elements of one JSON list, CSV records,
+// rows of Parquet. Memory holds one row (of Parquet some).
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,9 @@ struct RawRow {
 // One thread.
 class RowSource {
  public:
-  // NAME.csv and NAME.tsv (also .gz) are tables (table_source.h), with a header or with the columns that are given; a file that begins
-  // with '[' is one JSON list; anything else has one JSON object a line. Errors name the file: not there, not UTF-8, a header without
+  // NAME.csv and NAME.tsv (also .gz, .zst) are tables (table_source.h), with a header or with the columns that are given; Parquet is known by
+  // its first bytes (parquet_source.h); a folder, FOLDER:SPLIT and FOLDER:CONFIGURATION:SPLIT are a data set's (dataset_folder.h); a file
+  // that begins with '[' is one JSON list; anything else has one JSON object a line. Errors name the file: not there, not UTF-8, a header without
   // names or with one name twice, columns for a file that is no table, a file of another kind (foreign_file.h).
   static Result<std::unique_ptr<RowSource>> open(const Path& path, const std::vector<std::string>& columns = {});
   virtual ~RowSource() = default;

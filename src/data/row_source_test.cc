@@ -111,9 +111,9 @@ TEST_F(RowSourceTest, AnotherSeparatorIsNamed) {
 
 TEST_F(RowSourceTest, FilesOfOtherFormsAreNamedWithTheirRemedy) {
   const std::pair<std::string, const char*> forms[] = {
-      {std::string("PAR1\x15\x04\0\0\n{", 10), "read_parquet"}, {std::string("ARROW1\0\0", 8), "read_feather"},
+      {std::string("PAR1\x15\x04\0\0\n{", 10), "cut short"}, {std::string("ARROW1\0\0", 8), "read_feather"},
       {std::string("\xff\xff\xff\xff\x10\0\0\0", 8), "from_file"}, {std::string("SQLite format 3\0x", 17), "sqlite3"},
-      {std::string("PK\x03\x04\x14\0", 6), "Excel"}, {std::string("\x28\xb5\x2f\xfd\0", 5), "zstd -d"},
+      {std::string("PK\x03\x04\x14\0", 6), "Excel"}, {std::string("\x28\xb5\x2f\xfd\0", 5), "zstd data"},
       {std::string("\xfd" "7zXZ\0\0", 7), "xz -d"}, {"BZh91AY&SYabc", "bzip2 -d"}, {std::string("\x80\x04\x95\0", 4), "read_pickle"},
       {"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 22\n", "git lfs pull"}, {"<!DOCTYPE html>\n<html>", "web page"}};
   for (const auto& [bytes, remedy] : forms) {
@@ -123,7 +123,7 @@ TEST_F(RowSourceTest, FilesOfOtherFormsAreNamedWithTheirRemedy) {
       EXPECT_NE(told.find(name), std::string::npos) << told;
     }
   }
-  EXPECT_NE(rows("a.jsonl", "PAR1....")[0].find("a.rows.jsonl"), std::string::npos) << "a remedy that would overwrite the file";
+  EXPECT_NE(rows("a.jsonl", "ARROW1....")[0].find("a.rows.jsonl"), std::string::npos) << "a remedy that would overwrite the file";
   EXPECT_EQ(rows("a.csv", "BZh9,error\n1,2\n").size(), 1u) << "a header is no archive";
 }
 

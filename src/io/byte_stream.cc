@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -10,49 +9,17 @@
 #include <cstring>
 #include <utility>
 
+#include "io/raw_file.h"
+#include "io/zstd_stream.h"
+
 namespace umbel {
 namespace {
 
-constexpr size_t kPieceBytes = size_t{1} << 18;
-
-Status system_failure(const char* what, const Path& path, int error) {
-  const Code code = error == ENOENT || error == ENOTDIR ? Code::kNotFound
-                    : error == EACCES || error == EPERM ? Code::kPermissionDenied
-                                                        : Code::kUnavailable;
-  return {code, std::string(what) + " " + path.string() + ": " + std::strerror(error)};
-}
-
-// The file's own bytes. Move-only owner of a descriptor.
-class RawFile {
- public:
-  RawFile(Path path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
-  RawFile(RawFile&& other) noexcept : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
-  RawFile& operator=(RawFile&&) = delete;
-  ~RawFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-
-  Result<size_t> read(char* target, size_t size) {
-    size_t done = 0;
-    while (done < size) {
-      const ssize_t count = ::read(descriptor_, target + done, size - done);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return system_failure("cannot read", path_, errno);
-      if (count == 0) break;
-      done += static_cast<size_t>(count);
-    }
-    return done;
-  }
-  const Path& path() const { return path_; }
-
- private:
-  Path path_;
-  int descriptor_;
-};
-
-Status too_much(const Path& path, const StreamLimits& limits) {
-  return {Code::kTooLong, path.string() + ": more than " + std::to_string(limits.bytes_max) + " bytes"};
-}
+using io_internal::check_ratio;
+using io_internal::kPieceBytes;
+using io_internal::RawFile;
+using io_internal::system_failure;
+using io_internal::too_much;
 
 class PlainStream final : public ByteStream {
  public:
@@ -113,19 +80,11 @@ class GzipStream final : public ByteStream {
     }
     const size_t count = wanted - state_.avail_out;
     unpacked_ += count;
-    RETURN_IF_ERROR(check_limits());
+    RETURN_IF_ERROR(check_ratio(file_.path(), {.form = "gzip", .unpacked = unpacked_, .packed = packed_ - state_.avail_in}, limits_));
     return count;
   }
 
  private:
-  Status check_limits() const {
-    if (unpacked_ > limits_.bytes_max) return too_much(file_.path(), limits_);
-    const uint64_t packed = packed_ - state_.avail_in;
-    if (unpacked_ <= limits_.ratio_free_bytes || unpacked_ / limits_.ratio_max <= packed) return ok_status();
-    return {Code::kTooLong, file_.path().string() + ": the gzip data unpacks to more than " + std::to_string(limits_.ratio_max) +
-                                " times its size (" + std::to_string(unpacked_) + " bytes of " + std::to_string(packed) +
-                                " so far); unpack it yourself if that is meant"};
-  }
   void feed(size_t count) {
     packed_ += count;
     state_.next_in = reinterpret_cast<Bytef*>(input_.data());
@@ -170,10 +129,11 @@ Result<std::unique_ptr<ByteStream>> ByteStream::open(const Path& path, const Str
   if (::fstat(descriptor, &info) != 0) return system_failure("cannot stat", path, errno);
   if (S_ISDIR(info.st_mode)) return invalid_argument(path.string() + " is a folder, not a file");
   if (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)) return invalid_argument(path.string() + " is a device, not a file");
-  std::string head(2, '\0');
+  std::string head(4, '\0');
   ASSIGN_OR_RETURN(const size_t count, file.read(head.data(), head.size()));
   head.resize(count);
-  if (head == "\x1f\x8b") return std::unique_ptr<ByteStream>(std::make_unique<GzipStream>(std::move(file), std::move(head), limits));
+  if (is_zstd(head)) return open_zstd(std::move(file), std::move(head), limits);
+  if (head.starts_with("\x1f\x8b")) return std::unique_ptr<ByteStream>(std::make_unique<GzipStream>(std::move(file), std::move(head), limits));
   return std::unique_ptr<ByteStream>(std::make_unique<PlainStream>(std::move(file), std::move(head), limits));
 }
 

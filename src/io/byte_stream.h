@@ -1,4 +1,4 @@
-// ByteStream: a file read from front to back, unpacked on the way when it is gzip; LineReader: its lines. Memory does not
+// ByteStream: a file read from front to back, unpacked on the way when it is gzip or zstd; LineReader: its lines. Memory does not
 // grow with the file.
 #pragma once
 
@@ -21,10 +21,10 @@ struct StreamLimits {
 // One thread. Regular files and pipes; folders and devices are refused.
 class ByteStream {
  public:
-  // Gzip is known by its first two bytes (RFC 1952), not by the name; several members in a row are one stream.
+  // Gzip (RFC 1952) and zstd (RFC 8878) are known by their first bytes, not by the name; several members or frames in a row are one stream.
   static Result<std::unique_ptr<ByteStream>> open(const Path& path, const StreamLimits& limits = {});
   virtual ~ByteStream() = default;
-  // Up to size bytes into target; 0 = the end. kDataLoss for gzip data that is cut off or damaged, kTooLong past a limit.
+  // Up to size bytes into target; 0 = the end. kDataLoss for packed data that is cut off or damaged, kTooLong past a limit.
   virtual Result<size_t> read(char* target, size_t size) = 0;
 };
 

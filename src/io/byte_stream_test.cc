@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <csignal>
 #include <fstream>
@@ -24,6 +25,12 @@ std::string gzip(const std::string& text) {
   EXPECT_EQ(deflate(&state, Z_FINISH), Z_STREAM_END);
   out.resize(out.size() - state.avail_out);
   deflateEnd(&state);
+  return out;
+}
+
+std::string zstd(const std::string& text) {
+  std::string out(ZSTD_compressBound(text.size()), '\0');
+  out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
   return out;
 }
 
@@ -73,6 +80,28 @@ TEST_F(ByteStreamTest, PlainAndGzipGiveTheSameBytesInAnyPieces) {
   EXPECT_EQ(read_all(file("")).value(), "");
   EXPECT_EQ(read_all(file("x")).value(), "x");
   EXPECT_EQ(read_all(file(gzip(""))).value(), "");
+}
+
+TEST_F(ByteStreamTest, ZstdGivesTheSameBytesInAnyPieces) {
+  const std::string text = long_text();
+  for (const size_t piece : {size_t{1} << 16, size_t{997}, size_t{1} << 23}) EXPECT_TRUE(read_all(file(zstd(text)), piece).value() == text);
+  EXPECT_EQ(read_all(file(zstd(""))).value(), "");
+  EXPECT_EQ(read_all(file(zstd("one ") + zstd("") + zstd("two"))).value(), "one two");
+  EXPECT_EQ(lines(zstd("a\nb")).value(), (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(ByteStreamTest, ZstdThatIsCutOffDamagedOrABombSaysSo) {
+  const std::string packed = zstd(long_text());
+  for (const size_t kept : {size_t{4}, size_t{5}, packed.size() / 2, packed.size() - 1}) {
+    const auto read = read_all(file(packed.substr(0, kept)));
+    ASSERT_FALSE(read.ok()) << kept;
+    EXPECT_EQ(read.status().code(), Code::kDataLoss);
+    EXPECT_NE(read.status().message().find("zstd data is cut off"), std::string::npos) << read.status().message();
+  }
+  const auto damaged = read_all(file(packed.substr(0, 4) + std::string(100, '\xff') + packed.substr(104)));
+  EXPECT_EQ(damaged.status().code(), Code::kDataLoss);
+  const auto bomb = read_all(file(zstd(std::string(size_t{100} << 20, '\0'))), size_t{1} << 20);
+  EXPECT_EQ(bomb.status().code(), Code::kTooLong);
 }
 
 TEST_F(ByteStreamTest, MembersAndZeroPaddingAreOneStream) {

@@ -1,4 +1,4 @@
-// Owners for what the C ABI hands out, and its failures as Status. Private to text/*.cc.
+// Owners for what the C ABI hands out, and its failures as Status. Private to text/*.cc and data/parquet_worker.cc.
 #pragma once
 
 #include <string>

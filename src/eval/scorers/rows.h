@@ -1,4 +1,4 @@
-// Rows that somebody else answered: {"prediction", "reference", ...}, JSON lines, a JSON list, CSV or TSV, plain or gzip.
+// Rows that somebody else answered: {"prediction", "reference", ...}, JSON lines, a JSON list, CSV or TSV (plain, gzip or zstd) or Parquet.
 #pragma once
 
 #include <vector>

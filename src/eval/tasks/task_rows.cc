@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <functional>
 
+#include "data/dataset_folder.h"
 #include "data/row_source.h"
 #include "eval/tasks/task.h"
 #include "eval/text/python_text.h"
@@ -70,7 +71,10 @@ Status each_headed_row(const Path& file, const TaskSource& source, size_t rows_m
 Status each_row(const Path& file, const TaskSource& source, size_t rows_max, const TakeRow& take) {
   if (source.plain_tsv) return each_plain_row(file, source, rows_max, take);
   if (!source.header.empty()) return each_headed_row(file, source, rows_max, take);
-  return data::each_object(file, {.rows_max = rows_max}, take);
+  std::error_code ignored;
+  const bool folder = std::filesystem::is_directory(file, ignored);
+  const Path name = folder ? data::folder_split_name({.folder = file, .configuration = source.configuration, .split = source.split}) : file;
+  return data::each_object(name, {.rows_max = rows_max}, take);
 }
 
 // The fields of `columns` beside the row's own, values as words.
@@ -148,7 +152,7 @@ Path data_folder() {
 bool is_at_hand(const Task& task, const Path& data) {
   std::error_code ignored;
   for (const std::string& file : task.source.files) {
-    if (!std::filesystem::is_regular_file(data / file, ignored)) return false;
+    if (!std::filesystem::exists(data / file, ignored)) return false;
   }
   return !task.source.files.empty() && !data.empty();
 }

@@ -1,4 +1,4 @@
-// The C ABI of the Rust library beside this file (src/*.rs). Only text/*.cc includes it.
+// The C ABI of the Rust library beside this file (src/*.rs). Only text/*.cc and data/parquet_worker.cc include it.
 //
 // Arguments are borrowed for the call: (pointer, size) pairs, null allowed when the size is 0. Results are owned by the
 // library until freed with the matching umbel_*_free. Calls that can fail return 0 (ok), 1 (the input is wrong),
@@ -76,4 +76,13 @@ struct UmbelDocument {
 // options: JSON {vocab_size, min_frequency, special_tokens, bos, pattern}. out: the text of a tokenizer.json.
 int32_t umbel_train_bpe(const UmbelDocument* documents, size_t count, const char* options, size_t options_size,
                         UmbelBytes* out, UmbelBytes* error);
+
+struct UmbelParquet;
+
+// The rows of a Parquet file. Memory is taken as the file says: only a confined process calls these. One thread.
+// descriptor: a regular file's, open; the library closes it, also when it fails.
+int32_t umbel_parquet_open(int32_t descriptor, UmbelParquet** out, UmbelBytes* error);
+// Lines of JSON until there are so many bytes of them; none at the end.
+int32_t umbel_parquet_next(UmbelParquet* file, size_t bytes_wanted, UmbelBytes* out, UmbelBytes* error);
+void umbel_parquet_free(UmbelParquet* file);
 }

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "data/dataset_folder.h"
 #include "store/peft_dir.h"
 
 namespace umbel::train {
@@ -21,6 +22,14 @@ std::string file_trouble(const std::string& file) {
   if (access(file.c_str(), R_OK) != 0) return "cannot read \"" + file + "\": " + std::strerror(errno);
   if (std::filesystem::is_regular_file(status) && std::filesystem::file_size(file, error) == 0) return "\"" + file + "\" is empty";
   return "";
+}
+
+// The same of a file of rows, or of a split of a folder.
+std::string data_trouble(const std::string& name) {
+  const auto split = data::folder_split(name);
+  if (!split) return file_trouble(name);
+  const auto files = data::split_files(*split);
+  return files.ok() ? "" : files.status().message();
 }
 
 // "" when the folder can be written, or made inside one that can.
@@ -57,8 +66,8 @@ void check_files(const RunSpec& spec, Problems& problems) {
   };
   check("", "out", folder_trouble(spec.out));
   for (const JobPlan& plan : spec.jobs) {
-    check(place_of(plan), "data", file_trouble(plan.data));
-    if (!plan.eval_data.empty()) check(place_of(plan), "eval_data", file_trouble(plan.eval_data));
+    check(place_of(plan), "data", data_trouble(plan.data));
+    if (!plan.eval_data.empty()) check(place_of(plan), "eval_data", data_trouble(plan.eval_data));
     if (!plan.start_from.empty()) check(place_of(plan), "start_from", start_trouble(plan));
     check(place_of(plan), "out", folder_trouble(plan.out));
   }

@@ -21,14 +21,14 @@ TEST(Preflight, EveryFileAndFolderOfEveryJobIsLookedAt) {
   RunSpec spec{.out = dir / "run"};
   spec.jobs = {{.job = {.name = "fine"}, .data = good, .out = dir / "a/b/c"},
                {.job = {.name = "none"}, .data = (dir / "no.jsonl").string(), .out = dir / "n", .where = "run.yaml:7"},
-               {.job = {.name = "void"}, .data = (dir / "empty.jsonl").string(), .eval_data = dir.path().string(), .out = dir / "v"},
+               {.job = {.name = "void"}, .data = (dir / "empty.jsonl").string(), .eval_data = dir.path().string() + ":test", .out = dir / "v"},
                {.job = {.name = "file"}, .data = good, .out = dir / "good.jsonl/inside"}};
   Problems problems;
   check_files(spec, problems);
   ASSERT_EQ(problems.lines().size(), 4u) << problems.status().message();
   EXPECT_THAT(problems.lines()[0], HasSubstr("run.yaml:7: none: data: there is no file"));
   EXPECT_THAT(problems.lines()[1], HasSubstr("empty.jsonl\" is empty"));
-  EXPECT_THAT(problems.lines()[2], HasSubstr("void: eval_data: \"" + dir.path().string() + "\" is a folder"));
+  EXPECT_THAT(problems.lines()[2], HasSubstr("void: eval_data: the data folder \"" + dir.path().string() + "\": it has no split \"test\"; there are: train"));
   EXPECT_THAT(problems.lines()[3], HasSubstr("good.jsonl\" is a file"));
   EXPECT_THAT(problems.status().message(), HasSubstr("4 problems"));
   EXPECT_EQ(dir.entries(), 2);  // nothing was made

@@ -7,6 +7,7 @@ mod clock;
 mod generation;
 mod jinja;
 mod memory;
+mod parquet_rows;
 mod python_json;
 mod python_methods;
 mod source;
