@@ -26,7 +26,7 @@ Status death(HelperProcess& helper, const Path& path, const Status& failure) {
   if (failure.code() == Code::kTooLong) return Status(Code::kTooLong, "\"" + path.string() + "\": a row of more than " + std::to_string(kLineBytesMax) + " bytes");
   const HelperEnd end = helper.end();
   if (failure.code() == Code::kDeadlineExceeded || end.signal == SIGXCPU) return bad_file(path, "its rows take too long to unpack");
-  if (end.signal != 0) return bad_file(path, "its reader would need more than " + std::to_string(kParquetMemoryBytes >> 20) + " MiB, or is broken by it");
+  if (end.signal != 0 || end.exit_status != 0) return bad_file(path, "its reader would need more than " + std::to_string(kParquetMemoryBytes >> 20) + " MiB, or is broken by it");
   return Status(Code::kUnavailable, "the process that reads \"" + path.string() + "\" has left: " + failure.message());
 }
 

@@ -52,11 +52,12 @@ Result<std::string> decode_parquet_answer(std::string_view message) {
 
 int run_parquet_worker() {
   const auto name = receive_from_parent(kNameBytesMax);
-  if (!name.ok()) return 1;
+  // Leaving in order says nothing against the file; only dying does.
+  if (!name.ok()) return 0;
   const int descriptor = ::open(name->c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return 1;  // it was there a moment ago
-  if (!confine_this_process(kParquetMemoryBytes).ok()) return 1;
-  if (!limit_cpu_time(from_seconds(kParquetCpuSecondsMax)).ok()) return 1;
+  if (descriptor < 0) return 0;  // it was there a moment ago
+  if (!confine_this_process(kParquetMemoryBytes).ok()) return 0;
+  if (!limit_cpu_time(from_seconds(kParquetCpuSecondsMax)).ok()) return 0;
   const auto file = read_footer(descriptor);
   if (!send_to_parent(encode_parquet_answer(file.ok() ? Result<std::string>(std::string()) : Result<std::string>(file.status()))).ok() || !file.ok()) return 0;
   for (;;) {
