@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "apps/answer.h"
+#include "apps/eval_choices.h"
 #include "apps/exit.h"
 #include "apps/progress.h"
 #include "apps/question_rows.h"
@@ -52,7 +53,8 @@ Result<eval::ExamTask> task_of_file(const Workshop& shop, const ExamFlags& flags
 }
 
 Result<eval::ExamTask> task_of(const eval::Task& task, const Path& data, const ExamFlags& flags) {
-  eval::ExamTask exam{.name = task.name, .digest = task.digest, .scorer = task.scorer, .honest = task.honest, .max_tokens = task.max_tokens, .stop = task.stop};
+  eval::ExamTask exam{.name = task.name, .digest = task.digest, .scorer = task.scorer, .honest = task.honest, .max_tokens = task.max_tokens, .stop = task.stop,
+                      .ask = task.choices.ask, .before_choice = task.choices.before};
   ASSIGN_OR_RETURN(exam.rows, eval::read_task_rows(task, data, flags.limit));
   return exam;
 }
@@ -139,6 +141,8 @@ std::vector<Item> items_of(const Exam& exam) {
 struct Running {
   Asked asked;
   bool cut = false;
+  std::optional<AskedChoices> choices;  // instead of `asked`, of a task that has some
+  size_t requests() const { return choices ? choices->choices.size() : 1; }
 };
 
 // The prompt's ids; a prompt that leaves no room for the answer loses its beginning, behind the special tokens that begin every prompt.
@@ -161,6 +165,10 @@ Result<std::vector<TokenId>> fitted_ids(const Workshop& shop, const eval::ExamTa
 Result<Running> submit(Workshop& shop, const Exam& exam, const Item& item) {
   const eval::ExamTask& task = exam.tasks[item.task];
   Running running;
+  if (task.ask != eval::AskKind::kGenerate) {
+    ASSIGN_OR_RETURN(running.choices, ask_choices(shop, task, task.rows[item.row], exam.adapters[item.adapter]));
+    return running;
+  }
   ASSIGN_OR_RETURN(std::vector<TokenId> ids, fitted_ids(shop, task, task.rows[item.row].prompt, running.cut));
   const SamplingFlags greedy{.temperature = 0.0f, .max_tokens = task.max_tokens, .stop = task.stop, .generation_config = "none"};
   ASSIGN_OR_RETURN(running.asked, ask(shop, std::move(ids), exam.adapters[item.adapter], greedy));
@@ -169,6 +177,11 @@ Result<Running> submit(Workshop& shop, const Exam& exam, const Item& item) {
 
 Status keep(const Exam& exam, const Item& item, const Running& running) {
   const eval::ExamTask& task = exam.tasks[item.task];
+  if (running.choices) {
+    ASSIGN_OR_RETURN(eval::AnswerRecord record, read_choices(*running.choices, task, task.rows[item.row]));
+    record.row = static_cast<int64_t>(item.row);
+    return exam.records->put(task.name, exam.adapters[item.adapter], record);
+  }
   ASSIGN_OR_RETURN(const AnswerResult answer, read_answer(running.asked, task.stop, nullptr));
   return exam.records->put(task.name, exam.adapters[item.adapter],
                            {.row = static_cast<int64_t>(item.row), .answer = answer.text, .finish = std::string(finish_name(answer.finish)),
@@ -186,13 +199,16 @@ Status ask_all(Workshop& shop, const Exam& exam) {
   };
   std::deque<Running> running;
   Progress progress("answers", items.size());
+  size_t requests = 0;  // of those that run
   for (size_t next = 0, done = 0; done < items.size(); ++done) {
-    for (; next < items.size() && running.size() < ahead; ++next) {
+    for (; next < items.size() && requests < ahead; ++next) {
       auto asked = submit(shop, exam, items[next]);
       if (!asked.ok()) return asked.status().with_context(place(items[next]));
+      requests += asked->requests();
       running.push_back(*std::move(asked));
     }
     RETURN_IF_ERROR(keep(exam, items[done], running.front()).with_context(place(items[done])));
+    requests -= running.front().requests();
     running.pop_front();
     progress.step();
   }

@@ -58,6 +58,10 @@ class SqliteRecords final : public Records {
     return failed_precondition(name() + " was begun with " + key + " " + there + ", not " + value + "; name another folder");
   }
 
+  Status put_about(const std::string& key, const std::string& value) override { return change("INSERT OR REPLACE INTO about(name, value) VALUES (?, ?)", {key, value}); }
+
+  Result<std::string> about(const std::string& key) override { return text("SELECT coalesce((SELECT value FROM about WHERE name = ?), '')", {key}); }
+
   Result<std::set<int64_t>> enter(const ExamKey& key) override {
     RETURN_IF_ERROR(change("INSERT OR IGNORE INTO exam VALUES (?, ?, ?, ?, ?)", {key.task, key.adapter, key.task_digest, key.rows_digest, key.adapter_digest}));
     const struct {

@@ -19,6 +19,7 @@ struct sqlite3_stmt;
 namespace umbel::eval {
 
 inline constexpr int kRecordsVersion = 1;
+inline constexpr const char* kResultsName = "results";  // in about(): what exam_results() found last, as JSON
 
 struct AnswerRecord {
   int64_t row = 0;
@@ -58,7 +59,11 @@ class Records {
 
   // What holds for the whole file (base, arithmetic): kept at the first call, compared at later ones. kFailedPrecondition when it differs.
   virtual Status agree(const std::string& name, const std::string& value) = 0;
-  // The same for one task with one adapter. Gives the rows that have an answer.
+  // Replaced at every call.
+  virtual Status put_about(const std::string& name, const std::string& value) = 0;
+  // "" when there is none.
+  virtual Result<std::string> about(const std::string& name) = 0;
+  // As agree(), for one task with one adapter. Gives the rows that have an answer.
   virtual Result<std::set<int64_t>> enter(const ExamKey& key) = 0;
   virtual Status put_question(const std::string& task, int64_t row, const std::string& prompt, const std::string& reference) = 0;
   virtual Status put(const std::string& task, const std::string& adapter, const AnswerRecord& record) = 0;

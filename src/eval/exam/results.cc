@@ -20,6 +20,11 @@ Result<Answered> answered_rows(Records& records, const ExamTask& task, const std
   for (size_t i = 0; i < task.rows.size(); ++i) {
     const std::string& whole = answered.records[i].answer;
     const std::string trimmed(strip_blanks(whole));
+    if (task.ask == AskKind::kLikelihood) {
+      auto choices = parse_ordered_json(whole, "answer");
+      answered.rows.push_back({.prediction = choices.ok() ? *std::move(choices) : OrderedJson(nullptr), .reference = task.rows[i].reference, .fields = task.rows[i].fields, .place = task.rows[i].place});
+      continue;
+    }
     OrderedJson answer = trimmed.empty() ? OrderedJson(nullptr) : OrderedJson(blanks == Blanks::kKept ? whole : trimmed);
     answered.rows.push_back({.prediction = std::move(answer), .reference = task.rows[i].reference,
                              .fields = task.rows[i].fields, .place = task.rows[i].place});
@@ -47,6 +52,7 @@ std::string ExamTask::rows_digest() const {
   for (const std::string& text : stop) sha.add_text(text);
   for (const TaskRow& row : rows) {
     sha.add_text(row.prompt);
+    for (const std::string& choice : row.choices) sha.add_text(choice);
     sha.add_text(row.reference.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
   }
   return sha.hex();
@@ -85,6 +91,9 @@ Result<std::vector<ExamResult>> exam_results(Records& records, const std::vector
   for (ExamResult& result : results) {
     if (result.base_score) result.p_holm = corrected[next++];
   }
+  OrderedJson list = OrderedJson::array();
+  for (const ExamResult& result : results) list.push_back(result_json(result));
+  RETURN_IF_ERROR(records.put_about(kResultsName, list.dump(-1, ' ', false, OrderedJson::error_handler_t::replace)));
   return results;
 }
 

@@ -19,6 +19,8 @@ struct ExamTask {
   std::optional<ScorerChoice> honest;
   int max_tokens = 64;
   std::vector<std::string> stop;
+  AskKind ask = AskKind::kGenerate;
+  std::string before_choice;
   std::vector<TaskRow> rows;
 
   std::string rows_digest() const;
@@ -37,7 +39,7 @@ struct ExamResult {
   int64_t cut = 0, empty = 0, at_limit = 0;  // rows: prompts cut, answers without a word (they score 0), answers that reached max_tokens
 };
 
-// From answers that are all there. Scores are put into the records (those of `scorer`, not of `honest`). kFailedPrecondition when a row has no answer.
+// From answers that are all there. Scores are put into the records (those of `scorer`, not of `honest`), and what is returned, for the report. kFailedPrecondition when a row has no answer.
 Result<std::vector<ExamResult>> exam_results(Records& records, const std::vector<ExamTask>& tasks, const std::vector<std::string>& adapters, uint64_t seed);
 
 OrderedJson result_json(const ExamResult& result);

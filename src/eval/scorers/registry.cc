@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/nearest.h"
+#include "eval/scorers/choices.h"
 #include "eval/scorers/classes.h"
 #include "eval/scorers/entities.h"
 #include "eval/scorers/json_fields.h"
@@ -50,6 +51,10 @@ const ScorerEntry kEntries[] = {
      make_rule<published_customer_support_accuracy>},
     {"gsm8k_regex", "LoRA Land: the last numbers are equal", kRightWrong, Better::kHigher, make_rule<published_gsm8k_regex>},
     {"class_accuracy", "the class exactly; macro-F1, confusion table (options: classes, ignore_case, first_line)", kRightWrong, Better::kHigher, class_scorer},
+    {"acc", "the most likely choice is the right one (lm-evaluation-harness; of log-likelihoods)", kRightWrong, Better::kHigher, choice_scorer, Blanks::kTrimmed,
+     Takes::kLogLikelihoods},
+    {"acc_norm", "the same, log-likelihoods divided by the choices' characters", kRightWrong, Better::kHigher, choice_norm_scorer, Blanks::kTrimmed,
+     Takes::kLogLikelihoods},
     {"entity_f1", "entities by kind and extent, of BIO tags or JSON (seqeval)", kGraded, Better::kHigher, make_entities},
     {"rouge1", "F of ROUGE-1", kGraded, Better::kHigher, make_rule<rouge_1_f>},
     {"rouge2", "F of ROUGE-2", kGraded, Better::kHigher, make_rule<rouge_2_f>},

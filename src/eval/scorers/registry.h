@@ -16,6 +16,8 @@ enum class Outcome : uint8_t { kRightWrong, kGraded };
 enum class Better : uint8_t { kHigher, kLower };
 // Whether the blanks around an answer mean nothing. Those before a program do.
 enum class Blanks : uint8_t { kTrimmed, kKept };
+// What an answer is: a text, or the log-likelihoods of a row's choices (choices.h).
+enum class Takes : uint8_t { kText, kLogLikelihoods };
 
 struct ScorerEntry {
   const char* name;
@@ -24,6 +26,7 @@ struct ScorerEntry {
   Better better = Better::kHigher;
   std::unique_ptr<Scorer> (*make)(Options& options) = nullptr;
   Blanks blanks = Blanks::kTrimmed;  // of an exam's answers; a scorer takes texts as they are
+  Takes takes = Takes::kText;
 };
 
 std::span<const ScorerEntry> scorer_entries();

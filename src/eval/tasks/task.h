@@ -30,6 +30,22 @@ struct TaskPaper {
   std::map<std::string, double> scores;  // by model's name
 };
 
+// How a row is asked.
+enum class AskKind : uint8_t {
+  kGenerate,    // the answer is what the model writes
+  kLikelihood,  // the answer is how likely the model finds each of the row's choices
+  kChoose,      // the answer is what the model writes, greedily, where only the row's choices can be written
+};
+
+// Where a row's choices come from: templates of the task, or a list in the row. Between prompt and choice stands `before`.
+struct TaskChoices {
+  AskKind ask = AskKind::kGenerate;
+  std::vector<std::string> templates;
+  std::string from;         // path of a list of texts
+  std::string labels_from;  // path of a list of as many labels, which the reference may name
+  std::string before = " ";
+};
+
 struct ScorerChoice {
   std::string name;
   OrderedJson options;
@@ -43,6 +59,7 @@ struct Task {
   std::string prompt, completion;                                      // templates
   std::vector<std::pair<std::string, std::string>> few_shot;           // as they are, in front of every prompt
   std::string reference_from;                                          // path of the reference; "" = the completion, "." = the whole row
+  TaskChoices choices;
   ScorerChoice scorer;
   std::optional<ScorerChoice> honest;                                  // a second one, beside a paper's
   int max_tokens = 64;
@@ -65,13 +82,17 @@ bool is_at_hand(const Task& task, const Path& data);
 
 struct TaskRow {
   std::string prompt, completion;
-  OrderedJson reference;
+  OrderedJson reference;              // kLikelihood: the place of the right choice, kChoose: its text
+  std::vector<std::string> choices;   // without what stands before them
   OrderedJson fields;  // the row, with the fields of `columns` beside its own
   std::string place;
 };
 
 // The first `limit` rows (0 = the task's own limit). kNotFound, saying where the data comes from, when it is not at hand; errors name file and line.
 Result<std::vector<TaskRow>> read_task_rows(const Task& task, const Path& data, int64_t limit);
+
+// Fills row.choices, and makes of row.reference what the kind wants. REQUIRES a task that has choices. kInvalidArgument names the key.
+Status add_choices(const Task& task, TaskRow& row);
 
 // A value of a row by its path: names and indices parted by dots; null when there is none.
 const OrderedJson* value_at(const OrderedJson& row, const std::string& path);

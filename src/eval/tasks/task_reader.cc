@@ -176,6 +176,35 @@ void read_few_shot(Keys& keys, Task& task, Problems& problems) {
   }
 }
 
+TaskChoices read_choices(Keys& keys, const Yaml& root, Problems& problems) {
+  TaskChoices choices;
+  const std::string ask = keys.text("ask");
+  const bool known = ask.empty() || ask == "generate" || ask == "likelihood" || ask == "choose";
+  if (!known) problems.add(root.where, "ask: \"" + ask + "\" is none of generate, likelihood, choose");
+  if (ask == "likelihood") choices.ask = AskKind::kLikelihood;
+  if (ask == "choose") choices.ask = AskKind::kChoose;
+  choices.templates = keys.texts("choices");
+  choices.from = keys.text("choices_from");
+  choices.labels_from = keys.text("labels_from");
+  if (keys.find("before_choice") != nullptr) choices.before = keys.text("before_choice");
+  for (const std::string& text : choices.templates) problems.add(data::RowTemplate::parse(text, "choices").status().with_context(root.where));
+  const bool has = !choices.templates.empty() || !choices.from.empty();
+  if (choices.ask == AskKind::kGenerate && has) problems.add(root.where, "choices go with \"ask: likelihood\" or \"ask: choose\"");
+  if (choices.ask != AskKind::kGenerate && choices.templates.empty() == choices.from.empty()) {
+    problems.add(root.where, "ask: " + ask + " needs either \"choices\" (templates) or \"choices_from\" (the path of a list)");
+  }
+  return choices;
+}
+
+// Log-likelihoods are for the scorers that take them, texts for all others.
+void check_takes(const Task& task, const ScorerChoice& choice, const std::string& where, Problems& problems) {
+  const auto entry = find_scorer(choice.name);
+  if (!entry.ok()) return;  // said elsewhere
+  const bool likelihoods = (*entry)->takes == Takes::kLogLikelihoods;
+  if (likelihoods == (task.choices.ask == AskKind::kLikelihood)) return;
+  problems.add(where, likelihoods ? "scorer \"" + choice.name + "\" is for \"ask: likelihood\"" : "ask: likelihood goes with the scorers acc and acc_norm, not \"" + choice.name + "\"");
+}
+
 void read_paper(Keys& keys, Task& task, Problems& problems) {
   const Yaml* map = keys.map("paper");
   if (map == nullptr) return;
@@ -199,6 +228,11 @@ std::string digest_of(const Task& task) {
     sha.add_text(prompt);
     sha.add_text(completion);
   }
+  if (task.choices.ask != AskKind::kGenerate) {
+    sha.add_u64(static_cast<uint64_t>(task.choices.ask));
+    sha.add_text(task.choices.before);
+    for (const std::string& choice : task.choices.templates) sha.add_text(choice);
+  }
   return sha.hex();
 }
 
@@ -218,7 +252,9 @@ Result<Task> read_task(const Path& file) {
   if (const Yaml* source = keys.map("source")) task.source = read_source(*source, problems);
   read_columns(keys, task, problems);
   task.prompt = keys.text("prompt", "the template of what is asked");
-  task.completion = keys.text("completion", "the template of the answer");
+  task.choices = read_choices(keys, *root, problems);
+  // The answer of a row of choices is one of them.
+  task.completion = keys.text("completion", task.choices.ask == AskKind::kGenerate ? "the template of the answer" : nullptr);
   problems.add(data::RowTemplate::parse(task.prompt, "prompt").status().with_context(root->where));
   problems.add(data::RowTemplate::parse(task.completion, "completion").status().with_context(root->where));
   read_few_shot(keys, task, problems);
@@ -227,6 +263,11 @@ Result<Task> read_task(const Path& file) {
   task.scorer = read_scorer(keys, "scorer", *root, problems);
   ScorerChoice honest = read_scorer(keys, "honest", *root, problems);
   if (!honest.name.empty()) task.honest = std::move(honest);
+  check_takes(task, task.scorer, root->where, problems);
+  if (task.honest) check_takes(task, *task.honest, root->where, problems);
+  if (task.choices.ask != AskKind::kGenerate && task.reference_from.empty() && task.completion.empty()) {
+    problems.add(root->where, "which choice is right is missing: \"reference_from\" (its place, label or text) or \"completion\" (its text)");
+  }
   task.max_tokens = static_cast<int>(std::min<int64_t>(keys.integer("max_tokens", task.max_tokens, 1), 1 << 20));
   task.stop = keys.texts("stop");
   task.limit = keys.integer("limit", 0, 0);

@@ -116,6 +116,7 @@ Result<TaskRow> row_of(const Task& task, const Templates& templates, const Order
   } else {
     row.reference = std::string(strip_blanks(row.completion));
   }
+  if (task.choices.ask != AskKind::kGenerate) RETURN_IF_ERROR(add_choices(task, row));
   return row;
 }
 

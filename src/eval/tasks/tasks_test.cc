@@ -128,5 +128,62 @@ TEST(Tasks, AllThatComeAlongCanBeRead) {
   if (at_hand == 0) GTEST_SKIP() << "no task's data is below " << data;
 }
 
+// Tasks of choices.
+
+constexpr const char* kChoices = R"(task: arc
+source: {files: [things.jsonl]}
+prompt: "{question}"
+ask: likelihood
+choices_from: choices.text
+labels_from: choices.label
+reference_from: answerKey
+scorer: acc
+honest: acc_norm
+)";
+
+TEST_F(TaskFiles, ChoicesComeFromTheRowAndTheLabelSaysWhichIsRight) {
+  write("things.jsonl", R"({"question": "q?", "choices": {"text": ["x", "y", "z"], "label": ["1", "2", "3"]}, "answerKey": "3"})");
+  const Task task = read_task(write("task.yaml", kChoices)).value();
+  EXPECT_EQ(task.choices.before, " ");
+  const auto rows = read_task_rows(task, folder_.path(), 0).value();
+  EXPECT_EQ(rows[0].choices, (std::vector<std::string>{"x", "y", "z"}));
+  EXPECT_EQ(rows[0].reference, 2) << "the label, not the place";
+  Task chosen = task;
+  chosen.choices.ask = AskKind::kChoose;
+  EXPECT_EQ(read_task_rows(chosen, folder_.path(), 0).value()[0].reference, "z");
+}
+
+TEST_F(TaskFiles, ChoicesMayBeTheTasksOwn) {
+  write("things.jsonl", "{\"q\": \"a\", \"label\": 1, \"other\": \"rain\"}\n");
+  const auto task = read_task(write("task.yaml", "task: t\nsource: {files: [things.jsonl]}\nprompt: \"{q}\"\nask: choose\nchoices: [\"sun\", \"{other}\"]\nbefore_choice: \"\"\n"
+                                                  "reference_from: label\nscorer: class_accuracy\n"));
+  ASSERT_TRUE(task.ok()) << task.status().message();
+  const auto rows = read_task_rows(*task, folder_.path(), 0).value();
+  EXPECT_EQ(rows[0].choices, (std::vector<std::string>{"sun", "rain"}));
+  EXPECT_EQ(rows[0].reference, "rain");
+  EXPECT_EQ(task->choices.before, "");
+}
+
+TEST_F(TaskFiles, WhatIsWrongWithChoicesIsSaid) {
+  const auto said = [&](const std::string& from, const std::string& to) {
+    std::string text = kChoices;
+    text.replace(text.find(from), from.size(), to);
+    return read_task(write("task.yaml", text)).status().message();
+  };
+  EXPECT_NE(said("ask: likelihood", "ask: guess").find("generate, likelihood, choose"), std::string::npos);
+  EXPECT_NE(said("choices_from: choices.text\n", "").find("needs either \"choices\""), std::string::npos);
+  EXPECT_NE(said("scorer: acc\n", "scorer: rouge\n").find("acc and acc_norm, not \"rouge\""), std::string::npos);
+  EXPECT_NE(said("reference_from: answerKey\n", "").find("which choice is right is missing"), std::string::npos);
+  EXPECT_NE(said("ask: likelihood", "ask: choose").find("is for \"ask: likelihood\""), std::string::npos);
+  const auto row = [&](const std::string& text) {
+    write("things.jsonl", text);
+    return read_task_rows(read_task(write("task.yaml", kChoices)).value(), folder_.path(), 0).status().message();
+  };
+  EXPECT_NE(row(R"({"question": "q", "choices": {"text": ["x"], "label": ["A"]}, "answerKey": "B"})").find("none of the row's 1 choices"), std::string::npos);
+  EXPECT_NE(row(R"({"question": "q", "choices": {"text": ["x", "y"], "label": ["A"]}, "answerKey": "A"})").find("1 labels for 2 choices"), std::string::npos);
+  EXPECT_NE(row(R"({"question": "q", "choices": {"text": "x", "label": ["A"]}, "answerKey": "A"})").find("no list of texts"), std::string::npos);
+  EXPECT_NE(row(R"({"question": "q", "choices": {"text": ["x", 3], "label": ["A", "B"]}, "answerKey": "A"})").find("which is no text"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace umbel::eval
