@@ -1,6 +1,7 @@
 // umbel eval MODEL, run as a user would: exams of the adapters that come along, and the study's figures.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "io/test_folder.h"
@@ -147,6 +148,106 @@ TEST(DataMeasureVerb, PrintsFourteenFigures) {
   EXPECT_EQ(report["heuristics"].size(), 14u);
   EXPECT_GT(report["heuristics"]["input_length_mean"], 1);
   EXPECT_EQ(run_program("data measure /nowhere").status, 2);
+}
+
+// Every choice is as likely as "umbel score" says.
+TEST_F(EvalRun, ChoicesAreScoredAsUmbelScoreScoresThem) {
+  std::ofstream(folder_ / "data/rows.jsonl") << "{\"q\": \"The sky is\", \"choices\": [\"blue\", \"a kind of fish\"], \"right\": 0}\n"
+                                             << "{\"q\": \"Two and two are\", \"choices\": [\"four\", \"five\", \"four hundred\"], \"right\": \"four\"}\n";
+  const std::string task = "task: sky\nsource: {files: [rows.jsonl]}\nprompt: \"{q}\"\nchoices_from: choices\nreference_from: right\n";
+  std::ofstream(folder_ / "sky.yaml") << task << "ask: likelihood\nscorer: acc\nhonest: acc_norm\n";
+  std::ofstream(folder_ / "chosen.yaml") << task << "ask: choose\nscorer: exact_match\n";
+  const std::string out = (folder_ / "out").string();
+  const std::string common = "eval seedling --adapters " + assets("adapters") + " --adapter bc5cdr-lora-r32 --data-dir " + (folder_ / "data").string() + " --json --out " + out;
+  const Finished run = run_program(common + " --tasks " + (folder_ / "sky.yaml").string());
+  ASSERT_EQ(run.status, 0) << run.error;
+  const Finished again = run_program(common + " --tasks " + (folder_ / "sky.yaml").string());
+  EXPECT_EQ(again.out, run.out) << "nothing was left to ask";
+  const Finished shown = run_program("eval show " + out + " --adapter bc5cdr-lora-r32 --json");
+  ASSERT_EQ(shown.status, 0) << shown.error;
+  const Json row = Json::parse(shown.out.substr(0, shown.out.find('\n')));
+  const Json answer = Json::parse(row["answer"].get<std::string>());
+  ASSERT_EQ(answer["choices"].size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const Finished score = run_program("score seedling --adapter " + assets("adapters/bc5cdr-lora-r32") + " --prompt 'The sky is' --completion ' " + answer["choices"][i].get<std::string>() + "' --json");
+    ASSERT_EQ(score.status, 0) << score.error;
+    EXPECT_NEAR(Json::parse(score.out)["log_likelihood"].get<double>(), answer["log_likelihoods"][i].get<double>(), 1e-5);
+  }
+  const Finished chosen = run_program("eval seedling --tasks " + (folder_ / "chosen.yaml").string() + " --data-dir " + (folder_ / "data").string() + " --json --out " + out + "2");
+  ASSERT_EQ(chosen.status, 0) << chosen.error;
+  const Finished taken = run_program("eval show " + out + "2 --json --task sky");
+  EXPECT_NE(taken.out.find("\"answer\""), std::string::npos) << taken.out;
+  for (size_t begin = 0; begin < taken.out.size();) {
+    const size_t end = taken.out.find('\n', begin);
+    const std::string text = Json::parse(taken.out.substr(begin, end - begin))["answer"].get<std::string>();
+    EXPECT_TRUE(text == "blue" || text == "a kind of fish" || text == "four" || text == "five" || text == "four hundred") << text;
+    begin = end + 1;
+  }
+}
+
+TEST_F(EvalRun, BrokenDataIsOneLineThatNamesFileAndRemedy) {
+  std::ofstream(folder_ / "data/cut.parquet") << "PAR1 and no more";
+  std::filesystem::create_directories(folder_ / "data/set");
+  std::ofstream(folder_ / "data/set/train.jsonl") << "{\"q\": 1}\n";
+  const auto task = [&](const std::string& source) {
+    std::ofstream(folder_ / "t.yaml") << "task: t\nsource: " << source << "\nprompt: \"{q}\"\ncompletion: \"{q}\"\nscorer: accuracy\n";
+    return "eval seedling --tasks " + (folder_ / "t.yaml").string() + " --data-dir " + (folder_ / "data").string();
+  };
+  expect_refused(task("{files: [cut.parquet]}"), {"cut.parquet", "cut short", "fetch it again"});
+  expect_refused(task("{files: [set], split: test}"), {"set", "no split \"test\"; there are: train"});
+  expect_refused(task("{files: [set], split: train, configuration: de}"), {"no configuration \"de\"; there are: default"});
+}
+
+// One line each, exit status 2, and what was there stays as it was.
+TEST_F(EvalRun, BadTaskFilesMixedTypesAndOtherVersionsAreOneLineEach) {
+  const std::string task = (folder_ / "t.yaml").string();
+  const std::string run = "eval seedling --tasks " + task + " --data-dir " + (folder_ / "data").string();
+  const auto expect_line = [&](const std::string& arguments, const std::vector<std::string>& words) {
+    expect_refused(arguments, words);
+    const std::string told = run_program(arguments).error;
+    EXPECT_EQ(std::count(told.begin(), told.end(), '\n'), 1) << told;
+  };
+  const auto write = [&](const std::string& text) { std::ofstream(task) << text; };
+  const std::string good = "task: t\nsource: {files: [rows.jsonl]}\nprompt: \"{q}\"\ncompletion: \"{a}\"\nscorer: exact_match\nmax_tokens: 2\n";
+  std::ofstream(folder_ / "data/rows.jsonl") << "{\"q\": \"x\", \"a\": \"y\"}\n";
+  write("task: [");
+  expect_line(run, {"t.yaml"});
+  write(good + "promt: x\n");
+  expect_line(run, {"t.yaml:7", "promt", "did you mean \"prompt\""});
+  write(good + "honest: rogue\n");
+  expect_line(run, {"rogue", "rouge"});
+  write(good + "limit: many\n");
+  expect_line(run, {"t.yaml:7", "limit", "many"});
+  write("- a\n- b\n");
+  expect_line(run, {"t.yaml", "a task is a map"});
+  // A column that is a text in one row and something else in the next.
+  for (const std::string value : {"[1, 2]", "{\"b\": 1}", "null"}) {
+    write(good);
+    std::ofstream(folder_ / "data/rows.jsonl") << "{\"q\": \"x\", \"a\": \"y\"}\n{\"q\": " << value << ", \"a\": \"y\"}\n";
+    expect_line(run, {"rows.jsonl:2", "\"q\""});
+  }
+  std::ofstream(folder_ / "data/rows.jsonl") << "{\"q\": \"x\", \"a\": \"y\"}\n";
+  const std::string out = (folder_ / "out").string();
+  ASSERT_EQ(run_program(run + " --out " + out).status, 0);
+  std::string bytes = read_file(out + "/exam.sqlite").value();
+  bytes[63] = 7;  // user_version, big-endian, in bytes 60 to 63 of the header
+  std::ofstream(out + "/exam.sqlite", std::ios::binary) << bytes;
+  for (const std::string& verb : {run + " --out " + out, "eval show " + out, "eval report " + out}) expect_line(verb, {"version 7", "exam.sqlite", "name another folder"});
+  EXPECT_EQ(read_file(out + "/exam.sqlite").value(), bytes) << "nothing is lost";
+  std::ofstream(out + "/exam.sqlite") << "not a database, but long enough to be looked at as one: " << std::string(200, 'x');
+  expect_line("eval show " + out, {"exam.sqlite"});
+}
+
+TEST_F(EvalRun, TheReportIsOnePage) {
+  const std::string out = (folder_ / "out").string();
+  ASSERT_EQ(run_program(exam("--out " + out)).status, 0);
+  const Finished report = run_program("eval report " + out + " --title '<b>exam'");
+  ASSERT_EQ(report.status, 0) << report.error;
+  const std::string html = read_file(out + "/report.html").value();
+  EXPECT_NE(html.find("&lt;b&gt;exam"), std::string::npos);
+  EXPECT_NE(html.find("banking77-lora-r8"), std::string::npos);
+  EXPECT_EQ(html.find("<script"), std::string::npos);
+  expect_refused("eval report /nowhere", {"/nowhere", "no exam"});
 }
 
 }  // namespace

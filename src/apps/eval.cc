@@ -11,6 +11,7 @@ Examples:
   umbel eval seedling --adapters assets/adapters --adapter banking77-lora-r8 --tasks banking77 --limit 100
   umbel eval seedling --adapters assets/adapters --data rows.jsonl --scorer class_accuracy --out exam --json
   umbel eval show exam --diff banking77-lora-r8 banking77-flora-r1
+  umbel eval report exam
   umbel eval tasks
   umbel eval score --scorer rouge rows.jsonl
 Every adapter and the base answer every row, greedily, all in the same batches. With --out every answer is kept as it comes, and the same
@@ -24,6 +25,7 @@ void add_eval(CLI::App& program, Run& run) {
   add_eval_score(*verb, run);
   add_eval_tasks(*verb, run);
   add_eval_show(*verb, run);
+  add_eval_report(*verb, run);
   flags->model.declare(*verb);
   flags->engine.declare(*verb);
   verb->add_option("--adapter", flags->adapters, "an adapter inside --adapters, or a folder of its own (may be repeated; default: all of --adapters)");

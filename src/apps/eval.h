@@ -1,12 +1,14 @@
 // The parts of "umbel eval", one file each.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "apps/verb.h"
 #include "apps/workshop.h"
 #include "base/status.h"
+#include "eval/exam/records.h"
 #include "eval/tasks/task.h"
 #include "io/json.h"
 
@@ -15,6 +17,7 @@ namespace umbel::apps {
 void add_eval_score(CLI::App& verb, Run& run);
 void add_eval_tasks(CLI::App& verb, Run& run);
 void add_eval_show(CLI::App& verb, Run& run);
+void add_eval_report(CLI::App& verb, Run& run);
 
 // --option NAME=VALUE ... as a map.
 Result<OrderedJson> scorer_options(const std::vector<std::string>& flags);
@@ -24,6 +27,9 @@ Result<std::vector<eval::Task>> choose_tasks(const std::vector<std::string>& nam
 
 // What an exam's folder holds its answers in.
 inline constexpr const char* kExamFile = "exam.sqlite";
+
+// Of a folder that --out named; kNotFound when there is no exam.
+Result<std::unique_ptr<eval::Records>> open_exam_records(const std::string& dir);
 
 struct ExamFlags {
   ModelFlags model;

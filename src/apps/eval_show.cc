@@ -37,10 +37,7 @@ OrderedJson row_json(const eval::ShownRow& row, bool is_diff) {
 }
 
 Status run_show(const Flags& flags) {
-  const Path file = Path(flags.dir) / kExamFile;
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(file, error)) return not_found("there is no exam in \"" + flags.dir + "\": it has no " + kExamFile);
-  ASSIGN_OR_RETURN(const auto records, eval::Records::open(file));
+  ASSIGN_OR_RETURN(const auto records, open_exam_records(flags.dir));
   eval::ShowQuery query{.task = flags.task, .worst_first = flags.worst, .limit = flags.rows};
   if (!flags.adapter.empty()) query.adapter = record_name(flags.adapter);
   if (!flags.diff.empty()) {
@@ -63,6 +60,13 @@ Status run_show(const Flags& flags) {
 }
 
 }  // namespace
+
+Result<std::unique_ptr<eval::Records>> open_exam_records(const std::string& dir) {
+  const Path file = Path(dir) / kExamFile;
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error)) return not_found("there is no exam in \"" + dir + "\": it has no " + kExamFile);
+  return eval::Records::open(file);
+}
 
 void add_eval_show(CLI::App& verb, Run& run) {
   auto flags = std::make_shared<Flags>();

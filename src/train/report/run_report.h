@@ -22,7 +22,4 @@ struct RunReport {
 
 std::string run_report_html(const RunReport& report, const RunHistory& history);
 
-// & < > " ' as entities; control characters and bytes that are no UTF-8 as U+FFFD.
-std::string html_escaped(const std::string& text);
-
 }  // namespace umbel::train
