@@ -77,6 +77,7 @@ if [ "$python_ready" = 1 ]; then
 fi
 if [ "$frameworks_ready" = 1 ]; then
   "$work/frameworks/bin/python" -B "$here/framework_clients.py" "$url" "$key"
+  "$work/frameworks/bin/python" -B "$here/exam_client.py" "$url" "$key" "$program" "$root"
 fi
 if [ "$node_ready" = 1 ]; then
   python3 -B -c 'import json, sys; sys.path.insert(0, sys.argv[1]); import goldens; print(json.dumps(goldens.rows()))' "$here" >"$work/rows.json"
