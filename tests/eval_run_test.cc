@@ -113,6 +113,17 @@ TEST_F(EvalRun, APromptThatDoesNotFitIsCutAndCounted) {
   EXPECT_EQ(Json::parse(run.out)["results"][0]["cut"], 1);
 }
 
+// A token that only the adapter's folder knows is one id in its prompts: here one without an embedding, which is said.
+TEST_F(EvalRun, AnAdaptersOwnTokensAreReadInItsExam) {
+  std::filesystem::create_directories(folder_ / "own");
+  std::filesystem::copy(assets("adapters/banking77-lora-r8"), folder_ / "own/banker", std::filesystem::copy_options::recursive);
+  std::ofstream(folder_ / "own/banker/added_tokens.json") << "{\"<CALL>\": 4096}";
+  std::ofstream(folder_ / "rows.jsonl") << "{\"prompt\": \"<CALL> my card\", \"completion\": \"x\"}\n";
+  const std::string data = " --data " + (folder_ / "rows.jsonl").string() + " --scorer exact_match";
+  expect_refused("eval seedling --adapters " + (folder_ / "own").string() + " --adapter banker" + data, {"4096"});
+  EXPECT_EQ(run_program("eval seedling" + data).status, 0);
+}
+
 TEST_F(EvalRun, WhatCantBeExaminedIsSaid) {
   expect_refused("eval seedling", {"--tasks", "--data"});
   expect_refused("eval seedling --tasks bankin77", {"\"bankin77\"", "\"banking77\""});

@@ -145,10 +145,11 @@ struct Running {
   size_t requests() const { return choices ? choices->choices.size() : 1; }
 };
 
-// The prompt's ids; a prompt that leaves no room for the answer loses its beginning, behind the special tokens that begin every prompt.
-Result<std::vector<TokenId>> fitted_ids(const Workshop& shop, const eval::ExamTask& task, const std::string& prompt, bool& cut) {
-  ASSIGN_OR_RETURN(std::vector<TokenId> ids, shop.base.tokenizer->encode(prompt, /*add_special=*/true));
-  ASSIGN_OR_RETURN(const std::vector<TokenId> special, shop.base.tokenizer->encode("", /*add_special=*/true));
+// The prompt's ids as the adapter's own tokenizer has them; a prompt that leaves no room for the answer loses its beginning, behind the special tokens that begin every prompt.
+Result<std::vector<TokenId>> fitted_ids(Workshop& shop, const eval::ExamTask& task, const std::string& adapter, const std::string& prompt, bool& cut) {
+  ASSIGN_OR_RETURN(const auto tokenizer, tokenizer_of(shop, adapter));
+  ASSIGN_OR_RETURN(std::vector<TokenId> ids, tokenizer->encode(prompt, /*add_special=*/true));
+  ASSIGN_OR_RETURN(const std::vector<TokenId> special, tokenizer->encode("", /*add_special=*/true));
   const int64_t room = request_tokens_max(shop.engine->limits()) - task.max_tokens;
   if (room <= static_cast<int64_t>(special.size())) {
     return invalid_argument("its " + std::to_string(task.max_tokens) + " tokens of an answer leave no room for a prompt in a context of " +
@@ -169,7 +170,7 @@ Result<Running> submit(Workshop& shop, const Exam& exam, const Item& item) {
     ASSIGN_OR_RETURN(running.choices, ask_choices(shop, task, task.rows[item.row], exam.adapters[item.adapter]));
     return running;
   }
-  ASSIGN_OR_RETURN(std::vector<TokenId> ids, fitted_ids(shop, task, task.rows[item.row].prompt, running.cut));
+  ASSIGN_OR_RETURN(std::vector<TokenId> ids, fitted_ids(shop, task, exam.adapters[item.adapter], task.rows[item.row].prompt, running.cut));
   const SamplingFlags greedy{.temperature = 0.0f, .max_tokens = task.max_tokens, .stop = task.stop, .generation_config = "none"};
   ASSIGN_OR_RETURN(running.asked, ask(shop, std::move(ids), exam.adapters[item.adapter], greedy));
   return running;
