@@ -369,7 +369,7 @@ TEST_F(LibraryTest, AStopDoesNotWaitForFoldersThatNobodyHasLookedAt) {
       if (info.id.version > 1) return true;  // the first of the changed ones: the rest waits
     }
     return false;
-  }));
+  }, /*seconds=*/60));
   const auto begin = std::chrono::steady_clock::now();
   library_.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
