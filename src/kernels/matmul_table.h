@@ -19,6 +19,7 @@
 namespace umbel::kernels {
 
 inline constexpr int64_t kPanel = 32;
+inline constexpr int64_t kNf4Block = 64;  // neighbours of a row that share an absmax
 inline constexpr int64_t kInt8Cell = 4;
 inline constexpr int kInt8Bias = 128;
 // Rounded to 8 bits, this many neighbours of a row of x have one scale: largest / 127. Packed, they take for every row 16 words of

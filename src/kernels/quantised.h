@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "kernels/matmul_table.h"
 
 namespace umbel::kernels {
 
@@ -22,7 +23,6 @@ enum class Quantisation : uint8_t { kNone, kInt8, kNf4, kNf4Dq };
 std::string_view quantisation_name(Quantisation form);  // "none", "int8", "nf4", "nf4-dq"
 inline bool is_nf4(Quantisation form) { return form == Quantisation::kNf4 || form == Quantisation::kNf4Dq; }
 
-inline constexpr int64_t kNf4Block = 64;
 inline constexpr int64_t kAbsmaxBlock = 256;  // absmax that share their largest difference
 
 // The levels, ascending.

@@ -7,8 +7,7 @@
 namespace umbel::kernels::UMBEL_TARGET {
 
 constexpr int kNf4Rows = kRegisters >= 32 ? 6 : 2;  // with the panel's 32 outputs, their absmax and the levels in registers
-constexpr int kNf4PerBlock = 64;                    // kNf4Block of quantised.h, which leaves don't include
-constexpr int kHalf = (int)kPanel / 2;              // outputs whose codes are in the low halves of a row of bytes
+constexpr int kHalf = (int)kPanel / 2;               // outputs whose codes are in the low halves of a row of bytes
 
 // 64 k of the whole panel.
 template <int R, int V>
@@ -16,7 +15,7 @@ UMBEL_INLINE void add_nf4_block(const float* x, const uint8_t* codes, const floa
   Vec scale[V];
   UMBEL_UNROLL
   for (int v = 0; v < V; ++v) scale[v] = load(absmax + v * kLanes);
-  for (int k = 0; k < kNf4PerBlock; ++k) {
+  for (int64_t k = 0; k < kNf4Block; ++k) {
     Vec weight[V];
     UMBEL_UNROLL
     for (int v = 0; v < V / 2; ++v) {
@@ -49,12 +48,12 @@ static void nf4_rows(const MatmulTile& tile, float* y, int64_t y_stride) {
   const uint8_t* codes = (const uint8_t*)tile.w;
   const char* ahead = (const char*)tile.ahead;
   const float* absmax = tile.scales;
-  for (int64_t k = 0; k < tile.k; k += kNf4PerBlock) {
-    for (int i = 0; i < kNf4PerBlock * kHalf; i += 64) prefetch(ahead + i);
+  for (int64_t k = 0; k < tile.k; k += kNf4Block) {
+    for (int64_t i = 0; i < kNf4Block * kHalf; i += 64) prefetch(ahead + i);
     add_nf4_block<R, V>(x, codes, absmax, levels, acc);
-    x += kNf4PerBlock * R;
-    codes += kNf4PerBlock * kHalf;
-    ahead += kNf4PerBlock * tile.ahead_step;
+    x += kNf4Block * R;
+    codes += kNf4Block * kHalf;
+    ahead += kNf4Block * tile.ahead_step;
     absmax += kPanel;
   }
   UMBEL_UNROLL
