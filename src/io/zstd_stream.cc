@@ -14,12 +14,12 @@ using io_internal::RawFile;
 struct FreeContext {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
+using Context = std::unique_ptr<ZSTD_DCtx, FreeContext>;
 
 class ZstdStream final : public ByteStream {
  public:
-  ZstdStream(RawFile file, std::string head, const StreamLimits& limits)
-      : file_(std::move(file)), packed_bytes_(std::move(head)), limits_(limits), context_(ZSTD_createDCtx()) {
-    CHECK(context_ != nullptr, "zstd starts with the memory that it needs");
+  ZstdStream(RawFile file, std::string head, const StreamLimits& limits, Context context)
+      : file_(std::move(file)), packed_bytes_(std::move(head)), limits_(limits), context_(std::move(context)) {
     feed(packed_bytes_.size());
   }
 
@@ -53,7 +53,7 @@ class ZstdStream final : public ByteStream {
   RawFile file_;
   std::string packed_bytes_;
   const StreamLimits limits_;
-  std::unique_ptr<ZSTD_DCtx, FreeContext> context_;
+  Context context_;
   ZSTD_inBuffer input_ = {};
   uint64_t packed_ = 0, unpacked_ = 0;  // bytes so far
   bool in_frame_ = true;                // the stream begins within one
@@ -63,7 +63,9 @@ class ZstdStream final : public ByteStream {
 }  // namespace
 
 Result<std::unique_ptr<ByteStream>> open_zstd(RawFile file, std::string head, const StreamLimits& limits) {
-  return std::unique_ptr<ByteStream>(std::make_unique<ZstdStream>(std::move(file), std::move(head), limits));
+  Context context(ZSTD_createDCtx());
+  if (context == nullptr) return Status(Code::kUnavailable, file.path().string() + ": there is no memory left to unpack it");
+  return std::unique_ptr<ByteStream>(std::make_unique<ZstdStream>(std::move(file), std::move(head), limits, std::move(context)));
 }
 
 }  // namespace umbel
