@@ -14,11 +14,24 @@ namespace {
 
 constexpr size_t kFilesMax = 10'000;
 constexpr int kDepthMax = 4;
+constexpr size_t kReadmeBytesMax = size_t{16} << 20;
+constexpr size_t kPatternsMax = 1'000;  // of a split: each is held against each file
+constexpr const char* kExtensions[] = {".parquet", ".jsonl", ".json", ".ndjson", ".csv", ".tsv"};
 constexpr const char* kDefault = "default";
 
-using Names = std::vector<std::string>;           // of files, below the folder
-using Splits = std::map<std::string, Names>;      // by split: files, or patterns of them
-using Configurations = std::map<std::string, Splits>;
+using Names = std::vector<std::string>;       // of files, below the folder
+using Splits = std::map<std::string, Names>;  // by split: files, or patterns of them
+
+struct Configuration {
+  std::string dir;                 // its files begin with this
+  std::optional<Splits> patterns;  // absent: files say their split themselves
+};
+// What a README.md says. Patterns are held against files only for the split that is asked for.
+struct Layout {
+  Names files;
+  std::map<std::string, Configuration> configurations;
+  std::string fallback = kDefault;  // the configuration that is meant when none is named
+};
 
 std::string extension_of(Path name) {
   if (name.extension() == ".gz" || name.extension() == ".zst") name = name.stem();
@@ -27,8 +40,7 @@ std::string extension_of(Path name) {
 
 bool holds_rows(const Path& name) {
   const std::string extension = extension_of(name);
-  const auto known = {".parquet", ".jsonl", ".json", ".ndjson", ".csv", ".tsv"};
-  return std::any_of(known.begin(), known.end(), [&](const char* one) { return extension == one; });
+  return std::any_of(std::begin(kExtensions), std::end(kExtensions), [&](const char* one) { return extension == one; });
 }
 
 Result<Names> list_files(const Path& folder) {
@@ -86,6 +98,7 @@ Status read_patterns(const Yaml& node, const std::string& dir, Names& patterns) 
   }
   const auto text = yaml_text(node);
   if (!text.ok()) return text.status().with_context(node.where);
+  if (patterns.size() == kPatternsMax) return Status(Code::kTooLong, node.where + ": data_files: more than " + std::to_string(kPatternsMax) + " patterns");
   patterns.push_back(dir + *text);
   return ok_status();
 }
@@ -121,52 +134,54 @@ Names matching(const Names& patterns, const Names& files) {
   return found;
 }
 
-Status read_configuration(const Yaml& map, const Names& files, Configurations& all) {
+Status read_configuration(const Yaml& map, Layout& layout) {
   const YamlEntry* named = map.is_map() ? map.find("config_name") : nullptr;
   if (named == nullptr) return invalid_argument(map.where + ": configs: an entry has \"config_name\" and \"data_files\"");
   ASSIGN_OR_RETURN(std::string name, yaml_text(*named->value));
-  std::string dir;
+  Configuration configuration;
+  std::string& dir = configuration.dir;
   if (const YamlEntry* entry = map.find("data_dir")) {
     ASSIGN_OR_RETURN(dir, yaml_text(*entry->value));
     if (!dir.empty() && !dir.ends_with('/')) dir += '/';
   }
   const YamlEntry* marked = map.find("default");
-  if (marked != nullptr && yaml_switch(*marked->value).ok() && *yaml_switch(*marked->value)) name = all.contains(kDefault) ? name : kDefault;
-  Splits& splits = all[name];
+  if (marked != nullptr && yaml_switch(*marked->value).ok() && *yaml_switch(*marked->value)) layout.fallback = name;
   if (const YamlEntry* entry = map.find("data_files")) {
-    Splits patterns;
-    RETURN_IF_ERROR(read_data_files(*entry->value, dir, patterns));
-    for (const auto& [split, ways] : patterns) splits[split] = matching(ways, files);
-  } else {
-    for (const std::string& file : files) {
-      if (file.starts_with(dir)) splits[split_of(file)].push_back(file);
-    }
+    RETURN_IF_ERROR(read_data_files(*entry->value, dir, configuration.patterns.emplace()));
   }
+  layout.configurations[name] = std::move(configuration);
   return ok_status();
 }
 
-Result<Configurations> read_configurations(const Path& folder) {
-  ASSIGN_OR_RETURN(const Names files, list_files(folder));
-  Configurations all;
+Result<Layout> read_layout(const Path& folder) {
+  Layout layout;
+  ASSIGN_OR_RETURN(layout.files, list_files(folder));
   const Path readme = folder / "README.md";
   std::error_code error;
   if (std::filesystem::is_regular_file(readme, error)) {
-    ASSIGN_OR_RETURN(const std::string text, read_file(readme));
+    ASSIGN_OR_RETURN(const std::string text, read_file(readme, kReadmeBytesMax));
     ASSIGN_OR_RETURN(const YamlPtr root, parse_yaml(front_matter(text), readme.string()));
     const YamlEntry* configs = root->find("configs");
-    for (const YamlPtr& item : configs != nullptr ? configs->value->items : std::vector<YamlPtr>{}) RETURN_IF_ERROR(read_configuration(*item, files, all));
+    for (const YamlPtr& item : configs != nullptr ? configs->value->items : std::vector<YamlPtr>{}) RETURN_IF_ERROR(read_configuration(*item, layout));
   }
-  if (all.empty()) {
-    for (const std::string& file : files) all[kDefault][split_of(file)].push_back(file);
-  }
-  return all;
+  if (layout.configurations.empty() && !layout.files.empty()) layout.configurations[kDefault];
+  return layout;
 }
 
-// The entry that is meant, by its name or for being the only one.
+// Files by split, as their names say.
+Splits splits_by_name(const Names& files, const std::string& dir) {
+  Splits splits;
+  for (const std::string& file : files) {
+    if (file.starts_with(dir)) splits[split_of(file)].push_back(file);
+  }
+  return splits;
+}
+
+// The entry that is meant, by its name or for being the only one. fallback: its name when none is given.
 template <typename Value>
-Result<const Value*> choose(const std::map<std::string, Value>& all, const std::string& name, const std::string& what) {
+Result<const Value*> choose(const std::map<std::string, Value>& all, const std::string& name, const std::string& what, const std::string& fallback = kDefault) {
   if (name.empty() && all.size() == 1) return &all.begin()->second;
-  const auto found = all.find(name.empty() ? kDefault : name);
+  const auto found = all.find(name.empty() ? fallback : name);
   if (found != all.end()) return &found->second;
   std::string known;
   for (const auto& [one, value] : all) known += (known.empty() ? "" : ", ") + one;
@@ -231,15 +246,22 @@ Path folder_split_name(const FolderSplit& split) { return split.folder.string() 
 Result<std::vector<Path>> split_files(const FolderSplit& split) {
   const std::string where = "the data folder \"" + split.folder.string() + "\"";
   ASSIGN_OR_RETURN(const Path folder, hub_snapshot(split.folder));
-  ASSIGN_OR_RETURN(const Configurations all, read_configurations(folder));
-  if (all.empty()) return not_found(where + " holds no file of rows (.parquet, .jsonl, .json, .csv, .tsv; plain, .gz or .zst)");
-  const auto configuration = choose(all, split.configuration, "configuration");
+  ASSIGN_OR_RETURN(const Layout layout, read_layout(folder));
+  if (layout.configurations.empty()) {
+    std::string known;
+    for (const char* extension : kExtensions) known += (known.empty() ? "" : ", ") + std::string(extension);
+    return not_found(where + " holds no file of rows (" + known + "; plain, .gz or .zst)");
+  }
+  const auto configuration = choose(layout.configurations, split.configuration, "configuration", layout.fallback);
   if (!configuration.ok()) return not_found(where + ": " + configuration.status().message() + " (as FOLDER:CONFIGURATION:SPLIT)");
-  const auto files = choose(**configuration, split.split, "split");
-  if (!files.ok()) return not_found(where + ": " + files.status().message() + " (as FOLDER:SPLIT, or FOLDER:CONFIGURATION:SPLIT)");
-  if ((*files)->empty()) return not_found(where + ": the files that its README.md names for this split are not there");
+  const std::optional<Splits>& patterns = (*configuration)->patterns;
+  const Splits splits = patterns ? *patterns : splits_by_name(layout.files, (*configuration)->dir);
+  const auto chosen = choose(splits, split.split, "split");
+  if (!chosen.ok()) return not_found(where + ": " + chosen.status().message() + " (as FOLDER:SPLIT, or FOLDER:CONFIGURATION:SPLIT)");
+  const Names files = patterns ? matching(**chosen, layout.files) : **chosen;
+  if (files.empty()) return not_found(where + ": the files that its README.md names for this split are not there");
   std::vector<Path> paths;
-  for (const std::string& name : **files) paths.push_back(folder / name);
+  for (const std::string& name : files) paths.push_back(folder / name);
   return paths;
 }
 

@@ -63,12 +63,16 @@ TEST_F(DatasetFolderTest, TheReadmeSaysMore) {
   put("english/deep/a.jsonl", row("e"));
   EXPECT_EQ(rows("de:train"), "1g 2h ");
   EXPECT_EQ(rows("de:test"), "1i ");
-  EXPECT_EQ(rows("default:train"), "1e ");
+  EXPECT_EQ(rows("en:train"), "1e ");
   EXPECT_EQ(rows(""), "1e ") << "the default, and its only split";
   EXPECT_THAT(rows("fr:train"), HasSubstr("are not there"));
-  EXPECT_THAT(rows("it:train"), HasSubstr("no configuration \"it\"; there are: de, default, fr"));
+  EXPECT_THAT(rows("it:train"), HasSubstr("no configuration \"it\"; there are: de, en, fr"));
   put("README.md", "---\nconfigs:\n- config_name: [\n---\n");
   EXPECT_THAT(rows(""), HasSubstr("README.md:"));
+  std::string many = "---\nconfigs:\n- config_name: en\n  data_files:\n";
+  for (int i = 0; i <= 1000; ++i) many += "  - \"*" + std::to_string(i) + "*\"\n";
+  put("README.md", many + "---\n");
+  EXPECT_THAT(rows(""), HasSubstr("more than 1000 patterns"));
 }
 
 TEST_F(DatasetFolderTest, ParquetAndPackedFilesOfASplitAreRowsOneAfterAnother) {
