@@ -11,7 +11,7 @@ namespace umbel::apps {
 namespace {
 
 struct Ids {
-  std::vector<int32_t> all;
+  std::vector<TokenId> all;
   size_t scored_from = 0;
 };
 
@@ -20,8 +20,7 @@ Result<Ids> ids_of(const Workshop& shop, const Tokenizer& tokenizer, const std::
   Ids ids{.scored_from = pair.prompt_tokens};
   for (const TokenSpan& token : pair.tokens) ids.all.push_back(token.id);
   if (ids.all.size() == ids.scored_from) return invalid_argument("the choice \"" + choice + "\" has no token of its own behind the prompt");
-  if (ids.scored_from == 0) return invalid_argument("the prompt has no token, and this tokenizer adds no BOS: nothing to condition on");
-  if (with_end && !shop.base.generation.eos_ids.empty()) ids.all.push_back(shop.base.generation.eos_ids.front());
+  if (with_end) add_end_token(shop, ids.all);
   return ids;
 }
 
@@ -35,15 +34,10 @@ Result<bool> cut_to_room(Ids& ids, int64_t room) {
   return true;
 }
 
-Result<eval::ScoredTokens> read_tokens(const AskedChoices::One& asked) {
+Result<eval::ScoredTokens> read_tokens(const AskedScore& asked) {
+  ASSIGN_OR_RETURN(const std::vector<TokenLogprobs> tokens, read_score(asked));
   eval::ScoredTokens scored{.ids = asked.ids, .logprobs = {}};
-  while (std::optional<TokenEvent> event = asked.stream->next()) {
-    if (event->finish == FinishReason::kError) return event->status;
-    // The last ones are those of the choice.
-    const size_t count = event->prompt_logprobs.size();
-    for (size_t i = count - std::min(count, asked.ids.size()); i < count; ++i) scored.logprobs.push_back(event->prompt_logprobs[i].logprob);
-  }
-  if (scored.logprobs.size() != scored.ids.size()) return internal_error("a choice is scored token by token");
+  for (const TokenLogprobs& token : tokens) scored.logprobs.push_back(token.logprob);
   return scored;
 }
 
@@ -58,13 +52,7 @@ Result<AskedChoices> ask_choices(Workshop& shop, const eval::ExamTask& task, con
     ASSIGN_OR_RETURN(const bool cut, cut_to_room(ids, request_tokens_max(shop.engine->limits())));
     asked.cut |= cut;
     asked.prompt_tokens = std::max(asked.prompt_tokens, static_cast<int64_t>(ids.scored_from));
-    AskedChoices::One one{.stream = nullptr, .ids = {ids.all.begin() + static_cast<std::ptrdiff_t>(ids.scored_from), ids.all.end()}};
-    Request request;
-    request.prompt = std::move(ids.all);
-    request.adapter = ref;
-    request.max_tokens = 0;
-    request.prompt_logprobs = 0;
-    ASSIGN_OR_RETURN(one.stream, shop.engine->submit(std::move(request)));
+    ASSIGN_OR_RETURN(AskedScore one, ask_score(shop, std::move(ids.all), ids.scored_from, ref));
     asked.choices.push_back(std::move(one));
   }
   return asked;
@@ -73,7 +61,7 @@ Result<AskedChoices> ask_choices(Workshop& shop, const eval::ExamTask& task, con
 Result<eval::AnswerRecord> read_choices(const AskedChoices& asked, const eval::ExamTask& task, const eval::TaskRow& row) {
   std::vector<eval::ScoredTokens> scored;
   eval::AnswerRecord record{.finish = "scored", .prompt_tokens = asked.prompt_tokens, .cut = asked.cut};
-  for (const AskedChoices::One& one : asked.choices) {
+  for (const AskedScore& one : asked.choices) {
     ASSIGN_OR_RETURN(eval::ScoredTokens tokens, read_tokens(one));
     record.answer_tokens += static_cast<int64_t>(tokens.ids.size());
     scored.push_back(std::move(tokens));

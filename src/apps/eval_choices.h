@@ -1,10 +1,10 @@
 // Rows of choices on a workshop's engine: every choice is scored behind the prompt, token by token.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
+#include "apps/scored.h"
 #include "apps/workshop.h"
 #include "eval/exam/results.h"
 
@@ -12,11 +12,7 @@ namespace umbel::apps {
 
 // A row that is being scored: one request a choice.
 struct AskedChoices {
-  struct One {
-    std::shared_ptr<Stream> stream;
-    std::vector<int32_t> ids;  // those that are scored, the end token last where it counts
-  };
-  std::vector<One> choices;
+  std::vector<AskedScore> choices;  // the end token last where it counts
   int64_t prompt_tokens = 0;  // without those that are scored
   bool cut = false;
 };

@@ -7,6 +7,7 @@
 #include "apps/exit.h"
 #include "apps/progress.h"
 #include "apps/question_rows.h"
+#include "apps/scored.h"
 #include "apps/verb.h"
 #include "apps/workshop.h"
 #include "data/continuation.h"
@@ -39,45 +40,32 @@ struct Score {
   int hit = 0;                // tokens that were the most likely
 };
 
-struct Running {
-  std::shared_ptr<Stream> stream;
-  size_t prompt_tokens = 0;
-};
-
 // A conversation is scored as it is trained; texts as one text.
 Result<data::Continuation> ids_of(const Tokenizer& tokenizer, const data::RowQuestion& row) {
   if (row.specials == data::Specials::kAdd) return data::encode_together(tokenizer, row.prompt, row.turn);
   return data::encode_continuation(tokenizer, row.prompt, row.turn, row.specials);
 }
 
-Result<Running> submit(Workshop& shop, const data::Question& question, const Flags& flags) {
+Result<AskedScore> submit(Workshop& shop, const data::Question& question, const Flags& flags) {
   ASSIGN_OR_RETURN(const auto tokenizer, tokenizer_of(shop, question.adapter));
   ASSIGN_OR_RETURN(const data::Continuation scored, ids_of(*tokenizer, question.row));
-  Running running{.prompt_tokens = scored.prompt_tokens};
-  if (scored.prompt_tokens == 0 && (question.row.prompt.size() > 0 || scored.tokens.size() < 2)) {
-    return invalid_argument("the prompt has no token, and this tokenizer adds no BOS: nothing to condition on");
-  }
-  running.prompt_tokens = std::max<size_t>(1, scored.prompt_tokens);  // of a text without BOS the first token has nothing before it
-  Request request;
-  for (const TokenSpan& token : scored.tokens) request.prompt.push_back(token.id);
-  if (flags.eos && !shop.base.generation.eos_ids.empty()) request.prompt.push_back(shop.base.generation.eos_ids.front());
-  request.max_tokens = 0;
-  request.prompt_logprobs = 0;
-  ASSIGN_OR_RETURN(request.adapter, find_adapter(shop, question.adapter));
-  ASSIGN_OR_RETURN(running.stream, shop.engine->submit(std::move(request)));
-  return running;
+  // Of a text without BOS the first token has nothing before it.
+  const bool is_text = question.row.prompt.empty() && scored.tokens.size() >= 2;
+  const size_t scored_from = scored.prompt_tokens == 0 && is_text ? 1 : scored.prompt_tokens;
+  std::vector<TokenId> ids;
+  for (const TokenSpan& token : scored.tokens) ids.push_back(token.id);
+  if (flags.eos) add_end_token(shop, ids);
+  ASSIGN_OR_RETURN(const AdapterRef adapter, find_adapter(shop, question.adapter));
+  return ask_score(shop, std::move(ids), scored_from, adapter);
 }
 
-Result<Score> read_score(const Running& running) {
+Result<Score> sum_score(const AskedScore& asked) {
+  ASSIGN_OR_RETURN(const std::vector<TokenLogprobs> tokens, read_score(asked));
   Score score;
-  while (std::optional<TokenEvent> event = running.stream->next()) {
-    if (event->finish == FinishReason::kError) return event->status;
-    // Entry i belongs to the prompt token i + 1.
-    for (size_t i = running.prompt_tokens - 1; i < event->prompt_logprobs.size(); ++i) {
-      score.log_likelihood += event->prompt_logprobs[i].logprob;
-      score.hit += event->prompt_logprobs[i].rank == 1 ? 1 : 0;
-      ++score.tokens;
-    }
+  for (const TokenLogprobs& token : tokens) {
+    score.log_likelihood += token.logprob;
+    score.hit += token.rank == 1 ? 1 : 0;
+    ++score.tokens;
   }
   return score;
 }
@@ -114,7 +102,7 @@ Status run_score(Flags flags) {
   ASSIGN_OR_RETURN(Workshop shop, open_workshop(flags.model, flags.engine, /*watch=*/false));
   ASSIGN_OR_RETURN(const auto rows, read_rows(shop, flags));
   const auto place = [&](size_t index) { return flags.rows.empty() ? "the completion" : flags.rows + ":" + std::to_string(rows[index].line); };
-  std::deque<Running> running;
+  std::deque<AskedScore> running;
   const size_t ahead = static_cast<size_t>(shop.engine->limits().sequences_max) * 2;
   Tallies tallies;
   Progress progress("rows", rows.size());
@@ -124,7 +112,7 @@ Status run_score(Flags flags) {
       if (!submitted.ok()) return submitted.status().with_context(place(next));
       running.push_back(std::move(*submitted));
     }
-    const auto score = read_score(running.front());
+    const auto score = sum_score(running.front());
     if (!score.ok()) return score.status().with_context(place(done));
     running.pop_front();
     print_score(*score, rows[done], flags);
