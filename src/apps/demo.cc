@@ -9,6 +9,7 @@
 #include "apps/exit.h"
 #include "apps/question_rows.h"
 #include "apps/verb.h"
+#include "base/utf8.h"
 #include "io/json.h"
 #include "load/client.h"
 
@@ -89,8 +90,7 @@ std::vector<load::Record> answer_all(const Flags& flags, const std::vector<Row>&
 std::string shortened(std::string text, size_t limit) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   if (text.size() <= limit) return text;
-  while (limit > 0 && (text[limit] & 0xC0) == 0x80) --limit;
-  return text.substr(0, limit) + "...";
+  return std::string(utf8_head(text, limit)) + "...";
 }
 
 struct Tally {

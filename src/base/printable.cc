@@ -68,17 +68,15 @@ size_t append_front(std::string& out, std::string_view text, size_t length_max, 
   return at;
 }
 
-bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
-
 // The printable form of the text's end, at most length_max bytes of it.
 std::string back(std::string_view text, size_t length_max, LineBreaks breaks) {
   size_t begin = text.size() - std::min(text.size(), length_max);
-  for (int i = 0; i < 3 && begin < text.size() && continues(text[begin]); ++i) ++begin;
+  for (int i = 0; i < 3 && begin < text.size() && utf8_continues(text[begin]); ++i) ++begin;
   std::string out;
   append_front(out, text.substr(begin), std::string::npos, breaks);
   if (out.size() <= length_max) return out;
   size_t cut = out.size() - length_max;
-  while (cut < out.size() && continues(out[cut])) ++cut;
+  while (cut < out.size() && utf8_continues(out[cut])) ++cut;
   return out.substr(cut);
 }
 

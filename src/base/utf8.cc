@@ -1,5 +1,6 @@
 #include "base/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace umbel {
@@ -18,7 +19,7 @@ size_t utf8_length(std::string_view text) {
   if (lead == 0xF4) high = 0x8F;
   if (byte(1) < low || byte(1) > high) return 0;
   for (size_t i = 2; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
+    if (!utf8_continues(text[i])) return 0;
   }
   return length;
 }
@@ -29,6 +30,16 @@ char32_t utf8_code_point(std::string_view text, size_t length) {
   char32_t code = byte(0) & (0x7F >> length);
   for (size_t i = 1; i < length; ++i) code = code << 6 | (byte(i) & 0x3F);
   return code;
+}
+
+size_t utf8_count(std::string_view text) {
+  return text.size() - static_cast<size_t>(std::count_if(text.begin(), text.end(), utf8_continues));
+}
+
+std::string_view utf8_head(std::string_view text, size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  while (bytes_max > 0 && utf8_continues(text[bytes_max])) --bytes_max;
+  return text.substr(0, bytes_max);
 }
 
 }  // namespace umbel

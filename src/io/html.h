@@ -2,10 +2,11 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace umbel {
 
-// & < > " ' as entities; control characters and bytes that are no UTF-8 as U+FFFD.
-std::string html_escaped(const std::string& text);
+// Any thread. & < > " ' as entities; control characters and bytes that are no UTF-8 as U+FFFD.
+std::string html_escaped(std::string_view text);
 
 }  // namespace umbel

@@ -2,10 +2,10 @@
 
 #include <cmath>
 
+#include "base/utf8.h"
 #include "serve/opening.h"
 #include "serve/request_log.h"
 #include "serve/sse.h"
-#include "serve/unicode.h"
 
 namespace umbel::serve {
 
@@ -110,7 +110,7 @@ HttpHeaders time_headers(const Shared& shared, const Generation& generation) {
   const Duration first = generation.first_token_after().value_or(total);
   const auto add = [&](const char* name, std::string value) { headers.emplace_back(name, std::move(value)); };
   add("x-compute-time", milliseconds(total));
-  add("x-compute-characters", std::to_string(code_points(generation.prompt_text(0))));
+  add("x-compute-characters", std::to_string(utf8_count(generation.prompt_text(0))));
   add("x-total-time", milliseconds(total));
   add("x-prompt-tokens", std::to_string(prompts));
   add("x-generated-tokens", std::to_string(answers));

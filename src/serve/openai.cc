@@ -1,11 +1,11 @@
 #include "serve/openai.h"
 
+#include "base/utf8.h"
 #include "serve/openai_format.h"
 #include "serve/openai_request.h"
 #include "serve/opening.h"
 #include "serve/request_log.h"
 #include "serve/sse.h"
-#include "serve/unicode.h"
 
 namespace umbel::serve {
 
@@ -77,7 +77,7 @@ std::string StreamWriter::opening(size_t choice) {
   if (ask_.echo && ask_.logprobs >= 0) {
     entry["logprobs"] = completion_logprobs(prompt_source(generation_, choice), generation_.words());
   }
-  if (ask_.echo) pending.offset = code_points(generation_.prompt_text(choice));
+  if (ask_.echo) pending.offset = utf8_count(generation_.prompt_text(choice));
   return chunk(std::move(entry));
 }
 
@@ -86,7 +86,7 @@ Json StreamWriter::logprobs(size_t choice, std::span<const AnswerToken> tokens) 
   if (head_.shape == AnswerShape::kChat) return chat_logprobs(tokens, generation_.words());
   Pending& pending = pending_[choice];
   const Json entry = completion_logprobs({.tokens = tokens, .offset = pending.offset}, generation_.words());
-  for (const AnswerToken& token : tokens) pending.offset += code_points(token.text);
+  for (const AnswerToken& token : tokens) pending.offset += utf8_count(token.text);
   return entry;
 }
 

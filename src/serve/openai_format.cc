@@ -4,7 +4,7 @@
 #include <cmath>
 #include <ctime>
 
-#include "serve/unicode.h"
+#include "base/utf8.h"
 
 namespace umbel::serve {
 namespace {
@@ -90,7 +90,7 @@ Json completion_logprobs(const LogprobSource& source, const TokenTexts& texts) {
   size_t offset = source.offset;
   for (const AnswerToken& token : source.tokens) {
     add(token.id, offset, token.logprobs ? &*token.logprobs : nullptr);
-    offset += code_points(token.text);
+    offset += utf8_count(token.text);
   }
   return {{"tokens", tokens}, {"token_logprobs", logprobs}, {"top_logprobs", top}, {"text_offset", offsets}};
 }
@@ -127,7 +127,7 @@ Json BodyWriter::choice_json(size_t choice, size_t index) const {
     if (ask_.logprobs >= 0) {
       LogprobSource source = echo ? prompt_source(generation_, choice) : LogprobSource();
       source.tokens = shown;
-      source.offset = echo ? code_points(generation_.prompt_text(choice)) : 0;
+      source.offset = echo ? utf8_count(generation_.prompt_text(choice)) : 0;
       entry["logprobs"] = completion_logprobs(source, texts_);
     }
   }

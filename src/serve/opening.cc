@@ -4,6 +4,7 @@
 #include <random>
 
 #include "base/random.h"
+#include "base/utf8.h"
 #include "engine/room.h"
 #include "serve/prompt_length.h"
 #include "serve/unicode.h"
@@ -179,7 +180,7 @@ std::optional<Refusal> Opening::take_ids(std::vector<TokenId> ids) {
       size_t points = 0;
       for (TokenId id : ids) {
         offsets.push_back(static_cast<uint32_t>(points));
-        points += code_points(pieces.push(id));
+        points += utf8_count(pieces.push(id));
       }
     }
   }

@@ -1,5 +1,7 @@
 #include "serve/prompt_length.h"
 
+#include "base/utf8.h"
+
 namespace umbel::serve {
 namespace {
 
@@ -10,7 +12,7 @@ constexpr size_t kCommonBytes = 8;
 constexpr size_t kCutTokensMax = 2 * kTokenBytesMax;
 
 std::string_view head_of(std::string_view text, size_t bytes) {
-  while (bytes < text.size() && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) ++bytes;  // whole characters
+  while (bytes < text.size() && utf8_continues(text[bytes])) ++bytes;  // whole characters
   return text.substr(0, bytes);
 }
 

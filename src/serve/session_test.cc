@@ -1,3 +1,4 @@
+#include "base/utf8.h"
 #include "serve/session.h"
 
 #include <boost/asio/io_context.hpp>
@@ -180,7 +181,7 @@ TEST(Unicode, StrictUtf8) {
   for (const char* bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
                           "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xe2\x82"})
     EXPECT_FALSE(is_utf8(bad));
-  EXPECT_EQ(code_points("caf\u00e9 \U0001F33C"), 6u);
+  EXPECT_EQ(utf8_count("caf\u00e9 \U0001F33C"), 6u);
 }
 
 TEST(Unicode, PlacesAreCountedInAnyOrder) {
@@ -189,7 +190,7 @@ TEST(Unicode, PlacesAreCountedInAnyOrder) {
   for (const size_t size : {size_t{0}, size_t{63}, size_t{64}, size_t{65}, size_t{128}, text.size()}) {
     const std::string_view part = std::string_view(text).substr(0, size);
     const CodePointIndex points(part);
-    for (size_t byte = size + 1; byte-- > 0;) EXPECT_EQ(points.before(byte), code_points(part.substr(0, byte)));
+    for (size_t byte = size + 1; byte-- > 0;) EXPECT_EQ(points.before(byte), utf8_count(part.substr(0, byte)));
   }
 }
 

@@ -1,4 +1,4 @@
-// Code points of UTF-8 text: how many, and how many before a byte.
+// How many code points of a UTF-8 text stand before a byte.
 #pragma once
 
 #include <cstddef>
@@ -8,10 +8,7 @@
 
 namespace umbel::serve {
 
-// Bytes that start a code point; what Python calls len() of valid text.
-size_t code_points(std::string_view text);
-
-// code_points(text.substr(0, byte)) in any order at a constant price: one pass over the text, 8 bytes for 64 of it. text
+// utf8_count(text.substr(0, byte)) in any order at a constant price: one pass over the text, 8 bytes for 64 of it. text
 // outlives it.
 class CodePointIndex {
  public:

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/utf8.h"
 #include "eval/exam/results.h"
 #include "io/html.h"
 #include "io/json.h"
@@ -134,10 +135,9 @@ std::string spread(const std::vector<ShownRow>& rows) {
 }
 
 std::string shortened(const std::string& text, size_t most) {
-  if (text.size() <= most) return html_escaped(text);
-  size_t end = most;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return html_escaped(text.substr(0, end)) + " <i>(and " + std::to_string(text.size() - end) + " bytes more)</i>";
+  const std::string_view head = utf8_head(text, most);
+  if (head.size() == text.size()) return html_escaped(text);
+  return html_escaped(head) + " <i>(and " + std::to_string(text.size() - head.size()) + " bytes more)</i>";
 }
 
 Result<std::string> rows_part(Records& records, const std::string& task, const std::string& adapter, const ExamReportOptions& options) {

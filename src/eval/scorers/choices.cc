@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/utf8.h"
+
 namespace umbel::eval {
 namespace {
-
-double characters(const std::string& text) {
-  return static_cast<double>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
 
 Result<size_t> right_choice(const ScoredRow& row, const ChoiceAnswer& answer) {
   if (row.reference.is_number_integer()) {
@@ -73,7 +71,7 @@ size_t best_choice(const ChoiceAnswer& answer, ChoiceLength length) {
   size_t best = 0;
   double most = -INFINITY;
   for (size_t i = 0; i < answer.choices.size(); ++i) {
-    const double size = length == ChoiceLength::kPerCharacter ? std::max(1.0, characters(answer.choices[i])) : 1.0;
+    const double size = length == ChoiceLength::kPerCharacter ? std::max(1.0, static_cast<double>(utf8_count(answer.choices[i]))) : 1.0;
     const double value = answer.log_likelihoods[i] / size;
     if (value > most) {
       best = i;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/utc.h"
+#include "base/utf8.h"
 
 namespace umbel::serve {
 namespace {
@@ -14,20 +15,12 @@ using OrderedObject = nlohmann::ordered_json;
 
 constexpr size_t kFieldBytesMax = 512;
 
-// Cut between characters.
-std::string cut(const std::string& text, size_t bytes_max) {
-  if (text.size() <= bytes_max) return text;
-  size_t end = bytes_max;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end);
-}
-
 void add_prompts(const std::vector<std::string>& prompts, OrderedObject& line) {
   size_t left = kAuditPromptBytesMax;
   bool whole = true;
   OrderedObject shown = OrderedObject::array();
   for (const std::string& prompt : prompts) {
-    std::string part = cut(prompt, left);
+    std::string part = std::string(utf8_head(prompt, left));
     whole &= part.size() == prompt.size();
     left -= part.size();
     if (part.empty() && !prompt.empty()) break;
@@ -43,7 +36,7 @@ void add_prompts(const std::vector<std::string>& prompts, OrderedObject& line) {
 std::string audit_line(const AuditRecord& record) {
   OrderedObject line = {{"time", utc_text(record.at_ms)}};
   const auto add = [&](const char* name, const std::string& text) {
-    if (!text.empty()) line[name] = cut(text, kFieldBytesMax);
+    if (!text.empty()) line[name] = std::string(utf8_head(text, kFieldBytesMax));
   };
   add("request_id", record.request_id);
   add("key", record.key);

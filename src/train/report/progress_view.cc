@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/utf8.h"
 #include "train/report/run_pace.h"
 
 namespace umbel::train {
@@ -15,13 +16,6 @@ std::string printed(const char* format, Args... args) {
   char buffer[400];
   const int length = std::snprintf(buffer, sizeof buffer, format, args...);
   return {buffer, static_cast<size_t>(std::clamp<int>(length, 0, sizeof buffer - 1))};
-}
-
-// Cut by bytes, never inside a character of UTF-8.
-std::string cut(const std::string& text, size_t bytes) {
-  if (text.size() <= bytes) return text;
-  while (bytes > 0 && (text[bytes] & 0xC0) == 0x80) --bytes;
-  return text.substr(0, bytes);
 }
 
 }  // namespace
@@ -120,7 +114,7 @@ void ProgressView::print_above(const std::string& line) {
 
 void ProgressView::draw() {
   std::string text = drawn_ > 0 ? printed("\x1b[%zuA", drawn_) : "";
-  for (const Row& row : rows_) text += "\x1b[2K" + cut(line_of(row), static_cast<size_t>(std::max(20, options_.columns - 1))) + "\n";
+  for (const Row& row : rows_) text += "\x1b[2K" + std::string(utf8_head(line_of(row), static_cast<size_t>(std::max(20, options_.columns - 1)))) + "\n";
   write_(text);
   drawn_ = rows_.size();
   drawn_at_ = clock_.now();
